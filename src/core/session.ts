@@ -1,0 +1,35 @@
+import type { DataType, Tensor } from './tensor.js';
+
+/** Name, element type and shape of a model's input or output; a dynamic dimension is its name. */
+export interface ValueSpec {
+  readonly name: string;
+  readonly dtype: DataType;
+  readonly dims: readonly (number | string)[];
+}
+
+export type TensorMap = Readonly<Record<string, Tensor>>;
+
+/** A loaded model. `run` is synchronous native code: it blocks the calling thread until it is done. */
+export interface Session {
+  readonly inputs: readonly ValueSpec[];
+  readonly outputs: readonly ValueSpec[];
+  /**
+   * Runs the model. `fetches` names the outputs wanted (default: all); a name mapped to a tensor has its result
+   * written into that tensor's buffer, which the caller owns and must then read itself.
+   */
+  run(
+    feeds: TensorMap,
+    fetches?: readonly string[] | Readonly<Record<string, Tensor | null>>,
+  ): Promise<TensorMap>;
+  release(): Promise<void>;
+}
+
+export interface SessionOptions {
+  /** Threads inside one operator; default 1. */
+  readonly threads?: number;
+  /** Graph optimization level; default 'all'. */
+  readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+}
+
+/** Opens a model from its bytes or its path (needed where weights are external). Injected into layers below `runtime`. */
+export type OpenSession = (model: Uint8Array | string, options?: SessionOptions) => Promise<Session>;
