@@ -1,0 +1,185 @@
+import type { TensorMap } from '../core/index.js';
+
+/** Stage timings of one answer, milliseconds. */
+export interface StageTimings {
+  readonly historyMs: number;
+  readonly retrieveMs: number;
+  readonly rankMs: number;
+  /** Part of retrieve and rank spent waiting in queues. */
+  readonly queueMs: number;
+  readonly totalMs: number;
+}
+
+interface RequestBase {
+  readonly requestId: string;
+  readonly k: number;
+  readonly user?: string;
+  /** Item ids, oldest first; used instead of the stored history. */
+  readonly history?: readonly string[];
+  /** Values for contract inputs with source `request`: a number or a vector each. */
+  readonly inputs?: Readonly<Record<string, number | readonly number[]>>;
+  /** Pipeline forced by header for testing; marked in the log. */
+  readonly forcedPipeline?: string;
+  /** Keep items of the history in the answer (recommend leaves them out unless this is set). */
+  readonly includeSeen?: boolean;
+}
+
+export type RecommendRequest = RequestBase;
+export interface SearchRequest extends RequestBase {
+  /** Exactly one of `query` and `queryVector`. */
+  readonly query?: string;
+  readonly queryVector?: readonly number[];
+}
+export interface RankRequest extends Omit<RequestBase, 'k'> {
+  /** Item ids to order. */
+  readonly items: readonly string[];
+  readonly query?: string;
+  readonly queryVector?: readonly number[];
+}
+
+export interface RankedItem {
+  readonly id: string;
+  readonly title?: string;
+  readonly score: number;
+}
+
+export interface Answer {
+  readonly requestId: string;
+  readonly items: readonly RankedItem[];
+  readonly pipeline: string;
+  /** Variant that ranked; `none` where the retrieval's order stands. */
+  readonly variant: string;
+  readonly experiment?: string;
+  readonly arm?: string;
+  /** How the candidates were found. `popularity` for a user without history. */
+  readonly source: 'retrieval' | 'popularity' | 'search' | 'given';
+  readonly forced: boolean;
+  readonly cached: boolean;
+  readonly timings: StageTimings;
+}
+
+/** What a user did with an answer. Idempotent by `id`. */
+export interface UserEvent {
+  readonly id: string;
+  readonly user: string;
+  readonly item: string;
+  /** For example click, purchase, rating. All but `view` extend the user's history. */
+  readonly type: string;
+  readonly value?: number;
+  /** Answer that showed the item. */
+  readonly requestId?: string;
+  /** Unix milliseconds; the server's clock where absent. */
+  readonly timeMs?: number;
+}
+
+export interface EventsReceipt {
+  readonly accepted: number;
+  readonly duplicates: number;
+}
+
+/** A mean with its 95 % confidence interval; `low` and `high` are absent below two samples. */
+export interface Interval {
+  readonly mean: number;
+  readonly low?: number;
+  readonly high?: number;
+}
+
+/** Paired fidelity of a variant against full on live requests. */
+export interface LiveFidelity {
+  /** Requests that were ranked again. */
+  readonly count: number;
+  readonly overlapAt10?: Interval;
+  /** NDCG@10 of the variant's order with the full model's scores as gains. */
+  readonly ndcgAt10?: Interval;
+  /** Mean absolute difference of scores, in standard deviations of the full model's scores. */
+  readonly scoreError?: Interval;
+}
+
+export interface VariantStatus {
+  readonly name: string;
+  readonly file: string;
+  readonly parent?: string;
+  readonly recipe?: unknown;
+  /** Bytes of the graph file, and of the weight files it shares with other variants. */
+  readonly fileBytes: number;
+  readonly sharedWeightBytes: number;
+  readonly runner: RunnerStatus;
+  readonly requests: number;
+  readonly latency?: { readonly p50Ms: number; readonly p90Ms: number; readonly p99Ms: number };
+  readonly fidelity: LiveFidelity;
+}
+
+export interface RunnerStatus {
+  readonly name: string;
+  readonly state: 'starting' | 'ready' | 'restarting' | 'stopped';
+  readonly pid?: number;
+  readonly restarts: number;
+  readonly queued: number;
+  /** Memory that only this process has, and its proportional share of what it shares. */
+  readonly privateBytes?: number;
+  readonly proportionalBytes?: number;
+  readonly cpuSeconds?: number;
+}
+
+export interface ExperimentStatus {
+  readonly name: string;
+  readonly enabled: boolean;
+  readonly salt: string;
+  readonly arms: readonly {
+    readonly name: string;
+    readonly weight: number;
+    readonly share: number;
+    readonly pipeline: string;
+    readonly requests: number;
+    readonly users: number;
+  }[];
+}
+
+/** What the HTTP layer needs from serving; the command line puts the two together. */
+export interface Engine {
+  recommend(request: RecommendRequest): Promise<Answer>;
+  search(request: SearchRequest): Promise<Answer>;
+  rank(request: RankRequest): Promise<Answer>;
+  recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt>;
+  variants(): Promise<readonly VariantStatus[]>;
+  experiments(): readonly ExperimentStatus[];
+  /** Names of the pipelines that a header may force. */
+  pipelines(): readonly string[];
+  /** Undefined when ready, else what it waits for. */
+  notReadyReason(): string | undefined;
+  /** Called after each answer or failure; the HTTP layer feeds its metrics from it. */
+  onObservation(listener: (observation: Observation) => void): void;
+  close(): Promise<void>;
+}
+
+export type Observation =
+  | { readonly kind: 'answer'; readonly endpoint: Endpoint; readonly answer: Answer }
+  | {
+      readonly kind: 'failure';
+      readonly endpoint: Endpoint;
+      readonly code: string;
+      readonly pipeline?: string;
+    }
+  | {
+      readonly kind: 'batch';
+      readonly runner: string;
+      readonly jobs: number;
+      readonly rows: number;
+      readonly runMs: number;
+    }
+  | {
+      readonly kind: 'shadow';
+      readonly variant: string;
+      readonly overlapAt10: number;
+      readonly ndcgAt10: number;
+      readonly scoreError: number;
+    }
+  | { readonly kind: 'shadow_dropped'; readonly variant: string; readonly reason: string };
+
+export type Endpoint = 'recommend' | 'search' | 'rank';
+
+/** One request's share of a ranker batch: per-request inputs have one row, per-candidate inputs have `rows`. */
+export interface RankJob {
+  readonly inputs: TensorMap;
+  readonly rows: number;
+}
