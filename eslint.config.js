@@ -39,7 +39,7 @@ const browserGlobals = Object.fromEntries(
 );
 /** What scripts that Node runs directly find. */
 const nodeGlobals = Object.fromEntries(
-  ['console', 'fetch', 'module', 'process', 'setTimeout'].map((name) => [name, 'readonly']),
+  ['AbortSignal', 'console', 'fetch', 'module', 'process', 'setTimeout'].map((name) => [name, 'readonly']),
 );
 
 export default defineConfig(
