@@ -5,4 +5,7 @@ export * from './random.js';
 export * from './hash.js';
 export * from './log.js';
 export type * from './bundle.js';
+export { readManifest, verifyFiles, writeManifest } from './bundle-files.js';
+export { completeConfig, readConfig } from './config-file.js';
+export { schemaCheck } from './schema.js';
 export type * from './config.js';

@@ -1,0 +1,122 @@
+import { readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import type { BundleManifest } from './bundle.js';
+import { bundleSchema } from './bundle-schema.js';
+import { WhittleError } from './errors.js';
+import { sha256File } from './hash.js';
+import { schemaCheck } from './schema.js';
+
+const MANIFEST = 'bundle.json';
+const checkManifest = schemaCheck<BundleManifest>(bundleSchema, 'BUNDLE_INVALID', MANIFEST);
+
+/**
+ * Reads and checks `<directory>/bundle.json`, references included; file contents are checked by {@link verifyFiles}.
+ *
+ * @throws FILE_MISSING, FILE_CORRUPT (not JSON), BUNDLE_INVALID (field or reference).
+ */
+export async function readManifest(directory: string): Promise<BundleManifest> {
+  const path = join(directory, MANIFEST);
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new WhittleError(
+      'FILE_MISSING',
+      `No bundle in ${directory}: ${path} cannot be read`,
+      { path },
+      cause,
+    );
+  });
+  const manifest = checkManifest(parseJson(text, path));
+  checkReferences(manifest);
+  return manifest;
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new WhittleError('FILE_CORRUPT', `${path} is not JSON: ${String(cause)}`, { path }, cause);
+  }
+}
+
+/** Every name that one part of the manifest uses must exist in the part that defines it. */
+function checkReferences(manifest: BundleManifest): void {
+  const { pipelines, retrievers, variants, files } = manifest;
+  requireKey(pipelines, manifest.defaultPipeline, 'defaultPipeline');
+  for (const [name, pipeline] of Object.entries(pipelines)) {
+    for (const use of ['recommend', 'search'] as const) {
+      if (pipeline[use] !== undefined) requireKey(retrievers, pipeline[use], `pipelines.${name}.${use}`);
+    }
+    if (pipeline.ranker !== undefined) requireKey(variants, pipeline.ranker, `pipelines.${name}.ranker`);
+  }
+  for (const [name, variant] of Object.entries(variants))
+    requireKey(files, variant.file, `variants.${name}.file`);
+  if (Object.keys(variants).length > 0 && manifest.contract === undefined) {
+    throw new WhittleError('BUNDLE_INVALID', `${MANIFEST} has variants but no contract`, {
+      field: 'contract',
+    });
+  }
+}
+
+function requireKey(map: Readonly<Record<string, unknown>>, key: string, field: string): void {
+  if (Object.hasOwn(map, key)) return;
+  const allowed = Object.keys(map);
+  throw new WhittleError(
+    'BUNDLE_INVALID',
+    `${MANIFEST}: ${field} names ${key}, which is not there; known: ${allowed.join(', ')}`,
+    {
+      field,
+      value: key,
+      allowed,
+    },
+  );
+}
+
+/** Checks that every file of the bundle is there with the recorded size and SHA-256.
+ *
+ * @throws FILE_MISSING, HASH_MISMATCH naming the file, what was expected and what was found.
+ */
+export async function verifyFiles(directory: string, manifest: BundleManifest): Promise<void> {
+  for (const [file, expected] of Object.entries(manifest.files)) {
+    const path = join(directory, file);
+    const found = await stat(path).catch((cause: unknown) => {
+      throw new WhittleError(
+        'FILE_MISSING',
+        `${path} is in ${MANIFEST} but not on disk`,
+        { file, expected },
+        cause,
+      );
+    });
+    const sha256 = found.size === expected.bytes ? await sha256File(path) : 'not read';
+    if (sha256 === expected.sha256) continue;
+    throw new WhittleError(
+      'HASH_MISMATCH',
+      `${path} is not the file ${MANIFEST} records: expected ${String(expected.bytes)} bytes with SHA-256 ${expected.sha256}, found ${String(found.size)} bytes with SHA-256 ${sha256}`,
+      { file, expected, found: { bytes: found.size, sha256 } },
+    );
+  }
+}
+
+/** Writes bundle.json with the hashes of all files that are in the folder now; replaces the old one in one step. */
+export async function writeManifest(
+  directory: string,
+  manifest: Omit<BundleManifest, 'files'>,
+): Promise<BundleManifest> {
+  const names = (await listFiles(directory)).filter((name) => name !== MANIFEST).sort();
+  const files: Record<string, { sha256: string; bytes: number }> = {};
+  for (const name of names) {
+    const path = join(directory, name);
+    files[name] = { sha256: await sha256File(path), bytes: (await stat(path)).size };
+  }
+  const complete = checkManifest({ ...manifest, files });
+  checkReferences(complete);
+  const temporary = join(directory, `.${MANIFEST}.${String(process.pid)}`);
+  await writeFile(temporary, `${JSON.stringify(complete, null, 2)}\n`);
+  await rename(temporary, join(directory, MANIFEST));
+  return complete;
+}
+
+async function listFiles(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
+    .map((entry) => relative(directory, join(entry.parentPath, entry.name)).split(sep).join('/'));
+}

@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises';
+import type { Schema } from 'ajv';
+import { parse } from 'yaml';
+import type { ServerConfig } from './config.js';
+import { WhittleError } from './errors.js';
+import { schemaCheck } from './schema.js';
+
+const count = (initial: number, maximum = Number.MAX_SAFE_INTEGER, minimum = 1): Record<string, unknown> => ({
+  type: 'integer',
+  minimum,
+  maximum,
+  default: initial,
+});
+const section = (
+  properties: Record<string, unknown>,
+  required: readonly string[] = [],
+): Record<string, unknown> => ({
+  type: 'object',
+  properties,
+  required,
+  additionalProperties: false,
+  ...(required.length === 0 ? { default: {} } : {}),
+});
+const text = { type: 'string', minLength: 1 };
+
+const arm = section({ name: text, weight: { type: 'number', minimum: 0 }, pipeline: text }, [
+  'name',
+  'weight',
+  'pipeline',
+]);
+const experiment = section(
+  {
+    name: text,
+    salt: text,
+    enabled: { type: 'boolean', default: true },
+    arms: { type: 'array', minItems: 1, items: arm },
+  },
+  ['name', 'salt', 'arms'],
+);
+
+const configSchema = section({
+  bundle: { ...text, default: 'models/demo' },
+  server: section({
+    host: { ...text, default: '127.0.0.1' },
+    port: count(8080, 65_535, 0),
+    bodyLimitBytes: count(1_048_576),
+    deadlineMs: count(1_000),
+  }),
+  runners: section({
+    maxBatchRows: count(1_600),
+    queueLimit: count(256),
+    threads: count(1, 256),
+    hangTimeoutMs: count(10_000),
+  }),
+  store: section({ path: { ...text, default: '.whittle/store' } }),
+  cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),
+  shadow: section({ share: { type: 'number', minimum: 0, maximum: 1, default: 0.05 }, k: count(10, 1_000) }),
+  experiments: { type: 'array', items: experiment, default: [] },
+}) as Schema;
+
+const checkConfig = schemaCheck<ServerConfig>(configSchema, 'CONFIG_INVALID', 'configuration');
+
+/** The configuration with every default filled in. @throws CONFIG_INVALID naming the field and what is allowed. */
+export function completeConfig(partial: unknown): ServerConfig {
+  const config = checkConfig(structuredClone(partial ?? {}));
+  for (const { name, arms } of config.experiments) {
+    const repeated = arms.find((one, place) => arms.findIndex((other) => other.name === one.name) !== place);
+    if (repeated !== undefined) throw invalidExperiment(name, `arm ${repeated.name} stands twice`);
+    if (!arms.some((one) => one.weight > 0))
+      throw invalidExperiment(name, 'every arm has weight 0; one needs more');
+  }
+  return config;
+}
+
+function invalidExperiment(experiment: string, reason: string): WhittleError {
+  return new WhittleError('CONFIG_INVALID', `experiments.${experiment}: ${reason}`, {
+    field: `experiments.${experiment}`,
+  });
+}
+
+/** Reads a YAML or JSON configuration file. @throws FILE_MISSING, CONFIG_INVALID. */
+export async function readConfig(path: string): Promise<ServerConfig> {
+  const source = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new WhittleError('FILE_MISSING', `The configuration file ${path} cannot be read`, { path }, cause);
+  });
+  let parsed: unknown;
+  try {
+    parsed = parse(source);
+  } catch (cause) {
+    throw new WhittleError(
+      'CONFIG_INVALID',
+      `${path} is neither YAML nor JSON: ${String(cause)}`,
+      { path },
+      cause,
+    );
+  }
+  return completeConfig(parsed);
+}
