@@ -41,6 +41,7 @@ const source = {
     tagged('from', 'column', { column: text }, ['column']),
     tagged('from', 'vectors', { file: path, dimensions: count }, ['file', 'dimensions']),
     tagged('from', 'retrieval', {}, []),
+    tagged('from', 'time', { boundaries: { type: 'array', items: { type: 'number' } } }, ['boundaries']),
     tagged('from', 'query', { maxLength: count, buckets: count }, ['maxLength', 'buckets']),
   ],
 };
@@ -93,7 +94,7 @@ const pipeline = object(
     candidates: count,
     recommend: text,
     search: text,
-    searchPersonalWeight: { type: 'number', minimum: 0, maximum: 1 },
+    searchRankerWeight: { type: 'number', minimum: 0, maximum: 1 },
   },
   ['candidates'],
 );

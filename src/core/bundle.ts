@@ -66,6 +66,8 @@ export type InputSource =
   | { readonly from: 'vectors'; readonly file: string; readonly dimensions: number }
   /** The score that retrieval gave the candidate (0 where it was not retrieved). */
   | { readonly from: 'retrieval' }
+  /** Number of `boundaries` (unix seconds, ascending) at or before the request's time, int64 `[requests]`. */
+  | { readonly from: 'time'; readonly boundaries: readonly number[] }
   /** The query as hashed word and character n-grams, int64 `[requests, maxLength]`, 0 pads. */
   | { readonly from: 'query'; readonly maxLength: number; readonly buckets: number };
 
@@ -114,6 +116,9 @@ export interface PipelineSpec {
   readonly recommend?: string;
   /** Retriever of /v1/search. */
   readonly search?: string;
-  /** Search for a known user: share of the ranker's standardised score in the final one, 0 to 1. */
-  readonly searchPersonalWeight?: number;
+  /**
+   * Share of the ranker's standardised score in a search's final score, 0 to 1 (1: the ranker alone). Absent: the
+   * retrieval's order stands. A ranker that reads the history counts only where there is one.
+   */
+  readonly searchRankerWeight?: number;
 }

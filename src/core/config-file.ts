@@ -38,25 +38,33 @@ const experiment = section(
   ['name', 'salt', 'arms'],
 );
 
-const configSchema = section({
-  bundle: { ...text, default: 'models/demo' },
-  server: section({
-    host: { ...text, default: '127.0.0.1' },
-    port: count(8080, 65_535, 0),
-    bodyLimitBytes: count(1_048_576),
-    deadlineMs: count(1_000),
-  }),
-  runners: section({
-    maxBatchRows: count(1_600),
-    queueLimit: count(256),
-    threads: count(1, 256),
-    hangTimeoutMs: count(10_000),
-  }),
-  store: section({ path: { ...text, default: '.whittle/store' } }),
-  cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),
-  shadow: section({ share: { type: 'number', minimum: 0, maximum: 1, default: 0.05 }, k: count(10, 1_000) }),
-  experiments: { type: 'array', items: experiment, default: [] },
-}) as Schema;
+const configSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: [],
+  properties: {
+    bundle: { ...text, default: 'models/demo' },
+    server: section({
+      host: { ...text, default: '127.0.0.1' },
+      port: count(8080, 65_535, 0),
+      bodyLimitBytes: count(1_048_576),
+      deadlineMs: count(1_000),
+    }),
+    runners: section({
+      maxBatchRows: count(1_600),
+      queueLimit: count(256),
+      threads: count(1, 256),
+      hangTimeoutMs: count(10_000),
+    }),
+    store: section({ path: { ...text, default: '.whittle/store' } }),
+    cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),
+    shadow: section({
+      share: { type: 'number', minimum: 0, maximum: 1, default: 0.05 },
+      k: count(10, 1_000),
+    }),
+    experiments: { type: 'array', items: experiment, default: [] },
+  },
+} as Schema;
 
 const checkConfig = schemaCheck<ServerConfig>(configSchema, 'CONFIG_INVALID', 'configuration');
 

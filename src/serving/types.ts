@@ -20,6 +20,8 @@ interface RequestBase {
   readonly inputs?: Readonly<Record<string, number | readonly number[]>>;
   /** Pipeline forced by header for testing; marked in the log. */
   readonly forcedPipeline?: string;
+  /** Moment the request stands for, unix milliseconds; now where absent. Lets a log be replayed. */
+  readonly timeMs?: number;
   /** Keep items of the history in the answer (recommend leaves them out unless this is set). */
   readonly includeSeen?: boolean;
 }
