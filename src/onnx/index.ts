@@ -7,3 +7,5 @@ export type { Operator } from './operators.js';
 export { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
 export { byteLength, bytesOf, initializerOf, tensorOf } from './tensors.js';
 export { freshName, namesInUse, subgraphsOf } from './names.js';
+export { decodeModel, encodeModel, readModel } from './codec.js';
+export type { DecodeOptions } from './codec.js';

@@ -46,7 +46,9 @@ export interface Node {
   readonly preserved?: Preserved;
 }
 
-export type Attribute =
+export type Attribute = AttributeContent & { readonly preserved?: Preserved };
+
+type AttributeContent =
   | { readonly kind: 'float'; readonly value: number }
   | { readonly kind: 'int'; readonly value: bigint }
   | { readonly kind: 'string'; readonly value: Uint8Array }

@@ -1,0 +1,122 @@
+import { create } from '@bufbuild/protobuf';
+import { StringStringEntryProtoSchema, TensorProto_DataLocation, TensorProtoSchema } from 'onnx-buf';
+import type { TensorProto } from 'onnx-buf';
+import { elementCount, WhittleError } from '../core/index.js';
+import type { DataType } from '../core/index.js';
+import { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
+import { externalContent } from './external-data.js';
+import type { Initializer, TensorContent } from './model.js';
+import { preserve, preservedIn, restore } from './preserved.js';
+import { bytesOf } from './tensors.js';
+
+/** Values that are stored in a file of their own: its path relative to the model's folder, with forward slashes. */
+export type Placement = (initializer: Initializer) => string | undefined;
+
+const MODELLED = [
+  ...['name', 'dims', 'dataType', 'rawData', 'dataLocation', 'externalData', 'stringData'],
+  ...['floatData', 'doubleData', 'int32Data', 'int64Data', 'uint64Data'],
+];
+
+/**
+ * A tensor as plain data; its bytes look into the model's buffer where they are stored raw. Undefined for tensors that
+ * Whittle only passes on: element types it does not compute with, segments.
+ * @throws MODEL_INVALID where the values do not fill the shape.
+ */
+export function decodeTensor(tensor: TensorProto, directory: string | undefined): Initializer | undefined {
+  const dtype = dataTypeOfCode(tensor.dataType);
+  if (dtype === undefined || tensor.segment !== undefined) return undefined;
+  const dims = tensor.dims.map(Number);
+  if (dims.some((dim) => dim < 0 || !Number.isSafeInteger(dim)))
+    throw invalid(tensor.name, `has the impossible shape [${dims.join(', ')}]`);
+  return {
+    name: tensor.name,
+    dtype,
+    dims,
+    content: contentOf(tensor, dtype, elementCount(dims), directory),
+    ...preservedIn(preserve(TensorProtoSchema, tensor, MODELLED)),
+  };
+}
+
+/** The message of an initializer, its values as raw bytes inside or in the file that `placement` names. */
+export function encodeTensor(initializer: Initializer, placement: Placement): TensorProto {
+  const { name, dtype, dims, content, preserved } = initializer;
+  const location = placement(initializer);
+  const shape = { dataType: dataTypeCode(dtype), dims: dims.map(BigInt), ...(name === '' ? {} : { name }) };
+  if (content.kind === 'strings') {
+    const stringData = content.values.map((value) => Uint8Array.from(value));
+    return restore(TensorProtoSchema, preserved, { ...shape, stringData });
+  }
+  if (location === undefined)
+    return restore(TensorProtoSchema, preserved, { ...shape, rawData: ownBuffer(bytesOf(initializer)) });
+  const length = content.kind === 'file' ? content.byteLength : content.bytes.byteLength;
+  return restore(TensorProtoSchema, preserved, {
+    ...shape,
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: Object.entries({ location, offset: '0', length: String(length) }).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value }),
+    ),
+  });
+}
+
+function contentOf(
+  tensor: TensorProto,
+  dtype: DataType,
+  count: number,
+  directory: string | undefined,
+): TensorContent {
+  const expectedBytes = packedBytes(dtype, count);
+  if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) {
+    if (dtype === 'string') throw invalid(tensor.name, 'holds strings, which cannot be external data');
+    return externalContent(tensor, directory, expectedBytes);
+  }
+  if (dtype === 'string') {
+    if (tensor.stringData.length !== count)
+      throw invalid(tensor.name, `has ${tensor.stringData.length} strings, not ${count}`);
+    return { kind: 'strings', values: tensor.stringData };
+  }
+  const bytes = tensor.rawData.byteLength > 0 ? tensor.rawData : typedBytes(tensor, dtype);
+  if (bytes.byteLength !== expectedBytes)
+    throw invalid(tensor.name, `has ${bytes.byteLength} bytes of values, not ${expectedBytes}`);
+  return { kind: 'bytes', bytes };
+}
+
+/** Bytes of values in the typed fields; narrow integers and half floats sit in `int32_data` by their bit patterns. */
+function typedBytes(tensor: TensorProto, dtype: Exclude<DataType, 'string'>): Uint8Array {
+  switch (dtype) {
+    case 'float32':
+      return bytesOfArray(Float32Array.from(tensor.floatData));
+    case 'float64':
+      return bytesOfArray(Float64Array.from(tensor.doubleData));
+    case 'int64':
+      return bytesOfArray(BigInt64Array.from(tensor.int64Data));
+    case 'uint64':
+      return bytesOfArray(BigUint64Array.from(tensor.uint64Data));
+    case 'uint32':
+      return bytesOfArray(Uint32Array.from(tensor.uint64Data, Number));
+    case 'int32':
+      return bytesOfArray(Int32Array.from(tensor.int32Data));
+    case 'int16':
+    case 'uint16':
+    case 'float16':
+    case 'bfloat16':
+      return bytesOfArray(Uint16Array.from(tensor.int32Data));
+    default:
+      return Uint8Array.from(tensor.int32Data);
+  }
+}
+
+function bytesOfArray(array: ArrayBufferView): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+// The schema's type asks for plain ArrayBuffers; only a view on shared memory has to be copied.
+function ownBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = bytes;
+  return buffer instanceof ArrayBuffer
+    ? new Uint8Array(buffer, byteOffset, byteLength)
+    : Uint8Array.from(bytes);
+}
+
+function invalid(name: string, reason: string): WhittleError {
+  return new WhittleError('MODEL_INVALID', `Tensor ${name} ${reason}`, { tensor: name, reason });
+}
