@@ -1,0 +1,148 @@
+import { appendFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import {
+  readManifest,
+  sha256,
+  verifyFiles,
+  writeManifest,
+  type BundleManifest,
+} from '../../src/core/index.js';
+
+const manifest: Omit<BundleManifest, 'files'> = {
+  format: 1,
+  name: 'tiny',
+  provenance: { seed: 1 },
+  catalogue: { file: 'items.parquet', idColumn: 'id', rows: 2 },
+  contract: {
+    inputs: [
+      {
+        name: 'history',
+        dtype: 'int64',
+        dims: ['requests', 3],
+        per: 'request',
+        source: { from: 'history', maxLength: 3, offset: 1, pad: 0 },
+      },
+      {
+        name: 'candidate',
+        dtype: 'int64',
+        dims: ['candidates'],
+        per: 'candidate',
+        source: { from: 'candidate', offset: 1 },
+      },
+    ],
+    output: 'score',
+  },
+  retrievers: { words: { kind: 'text', file: 'indexes/words.bin' } },
+  variants: { full: { file: 'full.onnx' }, int8: { file: 'int8.onnx', parent: 'full' } },
+  pipelines: { full: { ranker: 'full', candidates: 100, search: 'words' } },
+  defaultPipeline: 'full',
+};
+const contents = {
+  'items.parquet': 'items',
+  'full.onnx': 'full',
+  'int8.onnx': 'int8',
+  'indexes/words.bin': 'words',
+};
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'whittle-bundle-'));
+  await mkdir(join(folder, 'indexes'));
+  for (const [name, text] of Object.entries(contents)) await writeFile(join(folder, name), text);
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Writes a good manifest with one part replaced, without the checks of `writeManifest`. */
+async function writeRaw(change: Readonly<Record<string, unknown>>): Promise<void> {
+  const good = await writeManifest(folder, manifest);
+  await writeFile(join(folder, 'bundle.json'), JSON.stringify({ ...good, ...change }));
+}
+
+describe('writeManifest', () => {
+  test('records size and SHA-256 of every file but itself and hidden ones; reading gives the same back', async () => {
+    await writeFile(join(folder, '.hidden'), 'x');
+    const written = await writeManifest(folder, manifest);
+    expect(written.files).toEqual(
+      Object.fromEntries(
+        Object.entries(contents).map(([name, text]) => [name, { sha256: sha256(text), bytes: text.length }]),
+      ),
+    );
+    expect(await readManifest(folder)).toEqual(written);
+    await verifyFiles(folder, written);
+  });
+
+  test('written twice it is the same bytes, and leaves no temporary file', async () => {
+    await writeManifest(folder, manifest);
+    const first = await readFile(join(folder, 'bundle.json'));
+    await writeManifest(folder, manifest);
+    expect(await readFile(join(folder, 'bundle.json'))).toEqual(first);
+    expect((await readdir(folder)).sort()).toEqual([
+      'bundle.json',
+      'full.onnx',
+      'indexes',
+      'int8.onnx',
+      'items.parquet',
+    ]);
+  });
+
+  test('keeps the old file when the new one is wrong', async () => {
+    const good = await writeManifest(folder, manifest);
+    await expect(writeManifest(folder, { ...manifest, defaultPipeline: 'none' })).rejects.toMatchObject({
+      code: 'BUNDLE_INVALID',
+    });
+    expect(await readManifest(folder)).toEqual(good);
+  });
+});
+
+describe('readManifest', () => {
+  const words = { kind: 'text', file: 'indexes/words.bin' };
+  test.each([
+    ['format', { format: 2 }],
+    ['surprise', { surprise: 1 }],
+    ['defaultPipeline', { defaultPipeline: 'none' }],
+    ['pipelines.full.ranker', { pipelines: { full: { candidates: 1, ranker: 'int4' } } }],
+    ['pipelines.full.search', { pipelines: { full: { candidates: 1, search: 'none' } } }],
+    ['pipelines.full.candidates', { pipelines: { full: { candidates: 0 } } }],
+    ['variants.full.file', { variants: { full: { file: 'none.onnx' } } }],
+    ['contract', { contract: undefined }],
+    ['catalogue.file', { catalogue: { file: '../items.parquet', idColumn: 'id', rows: 2 } }],
+    ['catalogue.file', { catalogue: { file: '/etc/passwd', idColumn: 'id', rows: 2 } }],
+    ['retrievers.words.extra', { retrievers: { words: { ...words, extra: 1 } } }],
+    ['retrievers.words', { retrievers: { words: { kind: 'magic' } } }],
+  ])('names %s where it is wrong', async (field, change) => {
+    await writeRaw(change);
+    await expect(readManifest(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', details: { field } });
+  });
+
+  test('says that the bundle is missing, or that it is not JSON', async () => {
+    await expect(readManifest(join(folder, 'none'))).rejects.toMatchObject({ code: 'FILE_MISSING' });
+    await writeFile(join(folder, 'bundle.json'), '{"format": 1');
+    await expect(readManifest(folder)).rejects.toMatchObject({ code: 'FILE_CORRUPT' });
+  });
+});
+
+describe('verifyFiles', () => {
+  test('finds a file that grew, one of equal size with other content, and one that is gone', async () => {
+    const written = await writeManifest(folder, manifest);
+    await writeFile(join(folder, 'full.onnx'), 'fuLl');
+    await expect(verifyFiles(folder, written)).rejects.toMatchObject({
+      code: 'HASH_MISMATCH',
+      details: { file: 'full.onnx', found: { bytes: 4, sha256: sha256('fuLl') } },
+    });
+    await writeFile(join(folder, 'full.onnx'), 'full');
+    await appendFile(join(folder, 'indexes/words.bin'), '!');
+    await expect(verifyFiles(folder, written)).rejects.toMatchObject({
+      code: 'HASH_MISMATCH',
+      details: { file: 'indexes/words.bin', found: { bytes: 6 } },
+    });
+    await rm(join(folder, 'indexes/words.bin'));
+    await expect(verifyFiles(folder, written)).rejects.toMatchObject({
+      code: 'FILE_MISSING',
+      details: { file: 'indexes/words.bin' },
+    });
+  });
+});
