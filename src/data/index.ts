@@ -1,0 +1,12 @@
+export type * from './dataset.js';
+export { readDataset, type ColumnMapping } from './readers.js';
+export {
+  firstInteractions,
+  holdOutAfter,
+  holdOutLastBasket,
+  holdOutLastItem,
+  sequencesOf,
+  type Sequences,
+  type Split,
+} from './splits.js';
+export { readItems, readUsers, writeItems, writeUsers, type Table, type UserHistory } from './parquet.js';
