@@ -1,1 +1,13 @@
 export { openSession } from './onnxruntime.js';
+export { hostRunner } from './runner-host.js';
+export type { HostedRunner } from './runner-host.js';
+export type { RunnerRequest, RunnerResponse } from './protocol.js';
+export type { RunnerExit } from './runner-process.js';
+export { Supervisor } from './supervisor.js';
+export type { RunnerEvent, RunnerState, SupervisorOptions } from './supervisor.js';
+export { Batcher } from './batcher.js';
+export type { BatcherOptions, JobLimits, Served } from './batcher.js';
+export { mergeRankJobs, splitScores } from './rank-batch.js';
+export type { RankJob } from './rank-batch.js';
+export { readProcessStats } from './process-stats.js';
+export type { ProcessStats } from './process-stats.js';

@@ -1,5 +1,3 @@
-import type { TensorMap } from '../core/index.js';
-
 /** Stage timings of one answer, milliseconds. */
 export interface StageTimings {
   readonly historyMs: number;
@@ -179,9 +177,3 @@ export type Observation =
   | { readonly kind: 'shadow_dropped'; readonly variant: string; readonly reason: string };
 
 export type Endpoint = 'recommend' | 'search' | 'rank';
-
-/** One request's share of a ranker batch: per-request inputs have one row, per-candidate inputs have `rows`. */
-export interface RankJob {
-  readonly inputs: TensorMap;
-  readonly rows: number;
-}

@@ -1,0 +1,229 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { assert, must, toWhittleError, WhittleError } from '../core/index.js';
+import type { Log } from '../core/index.js';
+import type { Meta } from './frame.js';
+import { SOCKET_DESCRIPTOR } from './protocol.js';
+import type { RequestKind, RunnerRequest, RunnerResponse } from './protocol.js';
+import { RunnerChannel } from './runner-channel.js';
+
+export interface RunnerProcessOptions {
+  /** Names the runner in logs and errors. */
+  readonly name: string;
+  /** Path of the entry script, which calls `hostRunner`. */
+  readonly entry: string;
+  /** Plain JSON for the entry's `open`. */
+  readonly spec: unknown;
+  /** Flags of Node before the entry; default none. */
+  readonly execArgv?: readonly string[];
+  /** A runner that is not ready after this long is killed. */
+  readonly startTimeoutMs: number;
+  /** A call without an answer for this long means a hung runner, which is killed. */
+  readonly hangTimeoutMs: number;
+  readonly log: Log;
+}
+
+/** How a runner ended. `crashed` is every end that nobody here asked for. */
+export interface RunnerExit {
+  readonly reason: 'crashed' | 'hung' | 'stopped';
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  /** Last lines the runner wrote, oldest first. */
+  readonly output: readonly string[];
+}
+
+const OUTPUT_LINES = 20;
+const NOTHING: RunnerRequest = { meta: {}, tensors: {} };
+
+/** One child process with models open. It is never reused after it ended. */
+export class RunnerProcess {
+  /** Settles when the process is gone and its open calls are rejected. */
+  readonly exited: Promise<RunnerExit>;
+  readonly pid: number;
+  readonly #options: RunnerProcessOptions;
+  readonly #child: ChildProcess;
+  readonly #channel: RunnerChannel;
+  readonly #output: string[] = [];
+  #endReason: RunnerExit['reason'] = 'crashed';
+  #onEnding: () => void = () => undefined;
+  #info: Meta = {};
+
+  private constructor(options: RunnerProcessOptions, child: ChildProcess) {
+    this.#options = options;
+    this.#child = child;
+    this.pid = must(child.pid, 'the pid of a spawned runner');
+    const socket = child.stdio[SOCKET_DESCRIPTOR];
+    assert(socket instanceof Socket, 'a runner has a socket');
+    this.#channel = this.#listenTo(socket);
+    this.exited = this.#watchExit();
+    child.on('error', (error) => {
+      this.#remember(error.message);
+    });
+    this.#collect(child.stdout);
+    this.#collect(child.stderr);
+  }
+
+  /**
+   * Spawns a runner and waits until its models are open. Aborting `signal` kills it.
+   * @throws RUNNER_START_FAILED with the entry's own error, or the process's last lines, in `details.cause`.
+   */
+  static async start(options: RunnerProcessOptions, signal: AbortSignal): Promise<RunnerProcess> {
+    try {
+      const runner = new RunnerProcess(options, await spawnEntry(options));
+      await runner.#open(signal);
+      return runner;
+    } catch (thrown) {
+      throw startFailed(options, toWhittleError(thrown));
+    }
+  }
+
+  /** What the runner said of itself when it was ready. */
+  get info(): Meta {
+    return this.#info;
+  }
+
+  /** Calls that wait for an answer. */
+  get inFlight(): number {
+    return this.#channel.inFlight;
+  }
+
+  /** `listener` is called when the end is known and before any call is rejected for it; maybe more than once. */
+  onEnding(listener: () => void): void {
+    this.#onEnding = listener;
+  }
+
+  /**
+   * Runs a request; its buffers must not change until it settles.
+   * @throws RUNNER_FAILED when the process ended or was killed as hung; else what the runner's handler threw.
+   */
+  run(request: RunnerRequest): Promise<RunnerResponse> {
+    return this.#call('run', request);
+  }
+
+  /** Settles when the runner's event loop answers. A runner that does not is killed as hung. */
+  async ping(): Promise<void> {
+    await this.#call('ping', NOTHING);
+  }
+
+  /** Lets the runner answer what it has and exit; kills it where that takes longer than `timeoutMs`. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#endReason = 'stopped';
+    // Its failure is the process's end, which is what is waited for.
+    this.#channel.call('shutdown', NOTHING, timeoutMs).catch(() => undefined);
+    const timer = setTimeout(() => {
+      this.kill();
+    }, timeoutMs);
+    await this.exited;
+    clearTimeout(timer);
+  }
+
+  /** Ends the process at once. */
+  kill(): void {
+    this.#end('stopped');
+  }
+
+  /** SIGKILL; the first reason is the one that counts. */
+  #end(reason: RunnerExit['reason']): void {
+    if (this.#endReason === 'crashed') this.#endReason = reason;
+    this.#onEnding();
+    // ChildProcess.kill does nothing once the process is reaped, so the pid cannot be somebody else's by now.
+    this.#child.kill('SIGKILL');
+  }
+
+  async #open(signal: AbortSignal): Promise<void> {
+    const abort = (): void => {
+      this.kill();
+    };
+    signal.addEventListener('abort', abort);
+    try {
+      if (signal.aborted) abort();
+      const request: RunnerRequest = { meta: { spec: this.#options.spec }, tensors: {} };
+      this.#info = (await this.#channel.call('start', request, this.#options.startTimeoutMs)).meta;
+    } catch (thrown) {
+      this.kill();
+      await this.exited;
+      throw thrown;
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #call(kind: RequestKind, request: RunnerRequest): Promise<RunnerResponse> {
+    return this.#channel.call(kind, request, this.#options.hangTimeoutMs);
+  }
+
+  #listenTo(socket: Socket): RunnerChannel {
+    return new RunnerChannel(socket, {
+      onSilence: (timeoutMs) => {
+        this.#remember(`no answer for ${timeoutMs} ms`);
+        this.#end('hung');
+      },
+      onMalformed: (error) => {
+        this.#remember(error.message);
+        this.#end('crashed');
+      },
+      onEnd: () => {
+        if (this.#endReason !== 'stopped') this.#end('crashed');
+      },
+    });
+  }
+
+  #watchExit(): Promise<RunnerExit> {
+    return new Promise((resolve) => {
+      this.#child.once('exit', (exitCode, signal) => {
+        this.#onEnding();
+        // One turn later, what the runner wrote before its end has been read.
+        setImmediate(() => {
+          const exit: RunnerExit = { reason: this.#endReason, exitCode, signal, output: this.#output };
+          this.#channel.close(runnerFailed(this.#options.name, exit));
+          resolve(exit);
+        });
+      });
+    });
+  }
+
+  #collect(stream: Readable | null): void {
+    assert(stream !== null, 'the output of a runner is piped');
+    createInterface({ input: stream }).on('line', (line) => {
+      this.#remember(line);
+      this.#options.log.info('runner_output', { runner: this.#options.name, line });
+    });
+  }
+
+  #remember(line: string): void {
+    this.#output.push(line);
+    if (this.#output.length > OUTPUT_LINES) this.#output.shift();
+  }
+}
+
+async function spawnEntry(options: RunnerProcessOptions): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [...(options.execArgv ?? []), options.entry], {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+  });
+  // Rejects with the reason where there is no process.
+  await once(child, 'spawn');
+  return child;
+}
+
+function runnerFailed(runner: string, exit: RunnerExit): WhittleError {
+  const what = {
+    crashed: `crashed (${exit.signal ?? `exit code ${exit.exitCode ?? 'unknown'}`})`,
+    hung: 'hung and was killed',
+    stopped: 'was stopped',
+  }[exit.reason];
+  return new WhittleError('RUNNER_FAILED', `Runner ${runner} ${what}`, { runner, ...exit });
+}
+
+function startFailed(options: RunnerProcessOptions, cause: WhittleError): WhittleError {
+  const { name, entry, startTimeoutMs } = options;
+  return new WhittleError(
+    'RUNNER_START_FAILED',
+    `Runner ${name} could not be started: ${cause.message}`,
+    { runner: name, entry, startTimeoutMs, cause: { code: cause.code, details: cause.details } },
+    cause,
+  );
+}
