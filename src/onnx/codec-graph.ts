@@ -7,16 +7,17 @@ import type { Placement } from './codec-tensor.js';
 import { decodeValueInfo, encodeValueInfo } from './codec-value.js';
 import type { Graph, Initializer } from './model.js';
 import { opaqueMessage, preserve, preservedIn, restore } from './preserved.js';
+import { sortNodes } from './sort-nodes.js';
 
 const MODELLED = ['name', 'input', 'output', 'valueInfo', 'initializer', 'node'];
 
-/** A graph with its subgraphs. Tensors that Whittle only passes on stay in `preserved`. */
+/** A graph with its subgraphs, nodes in order ({@link sortNodes}). Tensors that Whittle only passes on stay in `preserved`. */
 export function decodeGraph(graph: GraphProto, directory: string | undefined): Graph {
   const { initializers, passedOn } = decodeInitializers(graph.initializer, directory);
   const decoder = { directory, decodeGraph: (inner: GraphProto) => decodeGraph(inner, directory) };
   const rest = restore(GraphProtoSchema, { opaque: graph }, { initializer: passedOn });
   const modelled = passedOn.length === 0 ? MODELLED : MODELLED.filter((field) => field !== 'initializer');
-  return {
+  return sortNodes({
     name: graph.name,
     inputs: graph.input.map(decodeValueInfo),
     outputs: graph.output.map(decodeValueInfo),
@@ -24,7 +25,7 @@ export function decodeGraph(graph: GraphProto, directory: string | undefined): G
     initializers,
     nodes: graph.node.map((node) => decodeNode(node, decoder)),
     ...preservedIn(preserve(GraphProtoSchema, rest, modelled)),
-  };
+  });
 }
 
 export function encodeGraph(graph: Graph, placement: Placement): GraphProto {

@@ -9,3 +9,17 @@ export { byteLength, bytesOf, initializerOf, tensorOf } from './tensors.js';
 export { freshName, namesInUse, subgraphsOf } from './names.js';
 export { decodeModel, encodeModel, readModel } from './codec.js';
 export type { DecodeOptions } from './codec.js';
+export {
+  consumers,
+  modelInputs,
+  producers,
+  removeUnused,
+  replaceNodes,
+  valuesRead,
+  withInitializers,
+} from './edit.js';
+export { constantTensor, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
+export { checkModel } from './check-model.js';
+export { probeShapes } from './shapes.js';
+export type { ProbedValue } from './shapes.js';
+export { sortNodes } from './sort-nodes.js';
