@@ -122,7 +122,7 @@ function judgedQuery(table: Columns, index: number): JudgedQuery {
 }
 
 function texts(values: readonly unknown[] = []): readonly string[] {
-  return values.map((value) => (value === null ? '' : String(value)));
+  return values.map((value) => (typeof value === 'string' ? value : ''));
 }
 
 function numbers(values: readonly unknown[] = []): readonly number[] {
@@ -131,10 +131,8 @@ function numbers(values: readonly unknown[] = []): readonly number[] {
 
 /** Numbers where all values are numbers (a missing one is NaN), else text (a missing one is empty). */
 function toColumn(values: readonly unknown[]): Column {
-  const numeric = values.every((value) => value === null || typeof value === 'number');
-  return numeric
-    ? Float64Array.from(values, (value) => (value === null ? NaN : Number(value)))
-    : texts(values);
+  if (!values.every((value) => value === null || typeof value === 'number')) return texts(values);
+  return Float64Array.from(values, (value) => value ?? NaN);
 }
 
 /** Creates the staging tables that a source does not fill. */

@@ -54,7 +54,7 @@ function csvSource(path: string, delimiter: string, header: Header): string {
 }
 
 /** The table function that reads `path` by its extension: csv, tsv, jsonl, ndjson (each also .gz) or parquet. */
-export function tableSource(path: string, header?: Header): string {
+function tableSource(path: string, header?: Header): string {
   switch (formatOf(path)) {
     case '.csv':
       return csvSource(path, ',', header);
@@ -74,7 +74,7 @@ export function tableSource(path: string, header?: Header): string {
 }
 
 /** @throws DATASET_INVALID where `path` is missing, a folder or empty. */
-export function requireFile(path: string): void {
+function requireFile(path: string): void {
   if (!existsSync(path)) throw new WhittleError('DATASET_INVALID', `${path} does not exist`, { path });
   const stats = statSync(path);
   if (stats.isDirectory()) throw new WhittleError('DATASET_INVALID', `${path} is a folder`, { path });

@@ -48,20 +48,21 @@ async function stageFile(connection: DuckDBConnection, path: string, mapping: Co
   const strength = mapping.rating ?? mapping.quantity;
   const value = strength === undefined ? '1.0' : `try_cast(${text(strength)} as double)`;
   const kept = mapping.quantity === undefined ? 'true' : `coalesce(${value} > 0, true)`;
-  const title = mapping.text === undefined ? 'null' : `nullif(${text(mapping.text)}, '')`;
+  const title = mapping.text === undefined ? 'null::text' : `nullif(${text(mapping.text)}, '')`;
+  const query = mapping.query === undefined ? 'null::text' : `trim(${text(mapping.query)})`;
   await createEmptyStaging(connection, 'judgments');
   await connection.run(`
     set timezone = 'UTC';
     create table events as select "row", ${text(mapping.user)} as "user", ${text(mapping.item)} as item,
-      ${timeExpression(text(mapping.time))} as time_seconds, ${value} as value, null::text as basket, ${title} as title
+      ${timeExpression(text(mapping.time))} as time_seconds, ${value} as value, null::text as basket, ${title} as title,
+      ${query} as query
       from file where ${kept};
     create table catalogue as
       select row_number() over (order by try_cast(item as hugeint) nulls last, item) - 1 as "row", item as id,
         coalesce(arg_min(title, "row"), item) as title from events where item <> '' group by item`);
-  if (mapping.query !== undefined)
-    await connection.run(`
-      insert into judgments select "row", "row"::text, trim(${text(mapping.query)}), 'all', item, 1, "user", time_seconds
-        from events join file using ("row") where trim(${text(mapping.query)}) <> ''`);
+  await connection.run(`
+    insert into judgments select "row", "row"::text, query, 'all', item, 1, "user", time_seconds
+      from events where query <> ''`);
 }
 
 function timeExpression(time: string): string {

@@ -39,7 +39,7 @@ describe.skipIf(movieLens === undefined)('MovieLens (skipped where the data is m
     expect([judged(split), held(split)]).toEqual([610, 610]);
     const validation = holdOutLastItem(split.train);
     expect([judged(validation), held(validation)]).toEqual([610, 610]);
-    // User 1's last ratings tie in time (964984112 … ): the order is that of the file, film 2492 comes last.
+    // User 1 rated film 2492 last, at 965719662.
     const data = await readDataset(movieLens ?? '');
     expect(data.catalogue.ids[split.targets[0]?.[0] ?? -1]).toBe('2492');
   });
