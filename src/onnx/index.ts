@@ -23,3 +23,6 @@ export { checkModel } from './check-model.js';
 export { probeShapes } from './shapes.js';
 export type { ProbedValue } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';
+export { writeModel } from './write-model.js';
+export type { WriteOptions } from './write-model.js';
+export { float16ToFloat32, bfloat16ToFloat32 } from './half-kernel.js';

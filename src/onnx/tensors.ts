@@ -1,11 +1,8 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { elementCount, WhittleError } from '../core/index.js';
 import type { Tensor } from '../core/index.js';
 import { dataTypeFacts, packedBytes } from './dtypes.js';
+import { readFileContent } from './file-content.js';
 import type { Initializer, TensorContent } from './model.js';
-
-/** Largest tensor that is loaded as one buffer: ONNX Runtime and protobuf count in signed 32 bits. */
-const MAX_BUFFER_BYTES = 2 ** 31 - 1;
 
 /**
  * The values of an initializer. The array looks at the initializer's own bytes where they are aligned, else at a copy:
@@ -45,7 +42,7 @@ export function byteLength(initializer: Initializer): number {
 export function bytesOf(initializer: Initializer): Uint8Array {
   const { content, name } = initializer;
   if (content.kind === 'bytes') return content.bytes;
-  if (content.kind === 'file') return readContent(name, content);
+  if (content.kind === 'file') return readFileContent(name, content);
   throw new WhittleError('GRAPH_UNSUPPORTED', `Tensor ${name} holds strings, which have no raw bytes`, {
     tensor: name,
   });
@@ -73,61 +70,4 @@ function aligned(bytes: Uint8Array, elementBytes: number): { buffer: ArrayBuffer
   const { buffer, byteOffset } = bytes;
   if (buffer instanceof ArrayBuffer && byteOffset % elementBytes === 0) return { buffer, byteOffset };
   return { buffer: Uint8Array.from(bytes).buffer, byteOffset: 0 };
-}
-
-function readContent(name: string, content: TensorContent & { kind: 'file' }): Uint8Array {
-  if (content.byteLength > MAX_BUFFER_BYTES)
-    throw new WhittleError(
-      'MODEL_TOO_LARGE',
-      `Tensor ${name} is too large to load: read ${content.path} in parts`,
-      {
-        tensor: name,
-        byteLength: content.byteLength,
-        limit: MAX_BUFFER_BYTES,
-      },
-    );
-  const file = openContent(name, content);
-  try {
-    return readExactly(file, name, content);
-  } finally {
-    closeSync(file);
-  }
-}
-
-function openContent(name: string, content: TensorContent & { kind: 'file' }): number {
-  try {
-    return openSync(content.path, 'r');
-  } catch (error) {
-    throw new WhittleError(
-      'FILE_MISSING',
-      `Cannot open ${content.path}, which holds tensor ${name}`,
-      { tensor: name, path: content.path },
-      error,
-    );
-  }
-}
-
-function readExactly(file: number, name: string, content: TensorContent & { kind: 'file' }): Uint8Array {
-  const { path, offset, byteLength: length } = content;
-  // Compared with the file before the buffer is made, so that a wrong length costs no memory.
-  const size = fstatSync(file).size;
-  if (offset + length > size)
-    throw new WhittleError('FILE_CORRUPT', `${path} ends before the end of tensor ${name}`, {
-      tensor: name,
-      path,
-      needed: offset + length,
-      size,
-    });
-  const bytes = new Uint8Array(length);
-  let read = 0;
-  while (read < length) {
-    const step = readSync(file, bytes, read, length - read, offset + read);
-    if (step === 0)
-      throw new WhittleError('FILE_CORRUPT', `${path} became shorter while it was read`, {
-        tensor: name,
-        path,
-      });
-    read += step;
-  }
-  return bytes;
 }
