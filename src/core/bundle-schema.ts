@@ -42,7 +42,6 @@ const source = {
     tagged('from', 'vectors', { file: path, dimensions: count }, ['file', 'dimensions']),
     tagged('from', 'retrieval', {}, []),
     tagged('from', 'time', { boundaries: { type: 'array', items: { type: 'number' } } }, ['boundaries']),
-    tagged('from', 'query', { maxLength: count, buckets: count }, ['maxLength', 'buckets']),
   ],
 };
 

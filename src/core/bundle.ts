@@ -67,9 +67,7 @@ export type InputSource =
   /** The score that retrieval gave the candidate (0 where it was not retrieved). */
   | { readonly from: 'retrieval' }
   /** Number of `boundaries` (unix seconds, ascending) at or before the request's time, int64 `[requests]`. */
-  | { readonly from: 'time'; readonly boundaries: readonly number[] }
-  /** The query as hashed word and character n-grams, int64 `[requests, maxLength]`, 0 pads. */
-  | { readonly from: 'query'; readonly maxLength: number; readonly buckets: number };
+  | { readonly from: 'time'; readonly boundaries: readonly number[] };
 
 export interface VariantSpec {
   readonly file: string;

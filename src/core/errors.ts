@@ -37,6 +37,11 @@ export const ERROR_CODES = {
     retryable: false,
     summary: 'A data set lacks a column or holds unusable rows.',
   },
+  PACKAGE_MISSING: {
+    status: 500,
+    retryable: false,
+    summary: 'An optional package is not installed or does not load.',
+  },
   // Models.
   MODEL_INVALID: {
     status: 500,
@@ -54,6 +59,11 @@ export const ERROR_CODES = {
     summary: 'A graph uses something this operation cannot handle.',
   },
   GRADIENT_UNSUPPORTED: { status: 500, retryable: false, summary: 'A node has no gradient rule.' },
+  TRAINING_DIVERGED: {
+    status: 500,
+    retryable: false,
+    summary: 'The loss of a training step is not a finite number.',
+  },
   RECIPE_INVALID: {
     status: 500,
     retryable: false,

@@ -1,0 +1,112 @@
+import { must, WhittleError, type RetrieverSpec, type Tensor, type TensorMap } from '../core/index.js';
+import { Batcher, Supervisor, type Served } from '../runtime/index.js';
+import type { RetrieverRunnerSpec } from './retriever-runner.js';
+import { supervisorOptions, type RunnerOptions } from './runner-options.js';
+
+/** What one request asks of a retriever: the `k` best rows for a query text, a vector or a tower's inputs. */
+export interface RetrieveJob {
+  readonly k: number;
+  readonly query?: string;
+  /** Tower: one row of each input. Vector: float32 `[1, dimensions]` named `vector`. */
+  readonly tensors: TensorMap;
+}
+
+/** Rows, best first, with their scores; shorter than k where fewer matched. */
+export interface Candidates {
+  readonly rows: Int32Array;
+  readonly scores: Float32Array;
+}
+
+/** Requests that share one search. */
+const MAX_BATCH_JOBS = 32;
+
+/** One retriever's runner with its queue. */
+export class Retriever {
+  readonly spec: RetrieverSpec;
+  readonly #supervisor: Supervisor;
+  readonly #batcher: Batcher<RetrieveJob, Candidates>;
+
+  constructor(name: string, runnerSpec: RetrieverRunnerSpec, options: RunnerOptions) {
+    this.spec = runnerSpec.retriever;
+    const supervisor = new Supervisor(supervisorOptions(name, 'retriever-runner', runnerSpec, options));
+    this.#supervisor = supervisor;
+    this.#batcher = new Batcher({
+      name,
+      run: async (jobs) => {
+        const k = Math.max(...jobs.map((job) => job.k));
+        const queries = jobs.map((job) => job.query ?? '');
+        const { tensors } = await supervisor.run({ meta: { k, queries }, tensors: stackRows(jobs) });
+        return splitCandidates(tensors, jobs, k);
+      },
+      whenReady: () => supervisor.whenReady(),
+      maxCost: MAX_BATCH_JOBS,
+      queueLimit: options.runners.queueLimit,
+      idleLimit: 0,
+      onBatch: ({ jobs, runMs }) => {
+        options.onBatch({ runner: name, jobs, rows: jobs, runMs });
+      },
+    });
+  }
+
+  /** @throws RUNNER_START_FAILED */
+  start(): Promise<void> {
+    return this.#supervisor.start();
+  }
+
+  /** @throws QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
+  retrieve(job: RetrieveJob, deadlineAt: number): Promise<Served<Candidates>> {
+    return this.#batcher.submit(job, { cost: 1, deadlineAt });
+  }
+
+  /** What the runner says of its index, for example the measured recall of a graph against exact search. */
+  get info(): Readonly<Record<string, unknown>> {
+    return this.#supervisor.info ?? {};
+  }
+
+  status(): ReturnType<Supervisor['status']> & { readonly queued: number } {
+    return { ...this.#supervisor.status(), queued: this.#batcher.queued };
+  }
+
+  async close(): Promise<void> {
+    await this.#batcher.close();
+    await this.#supervisor.stop();
+  }
+}
+
+/** Puts the jobs' one-row tensors of each input behind each other: `[jobs, ...]`. */
+function stackRows(jobs: readonly RetrieveJob[]): TensorMap {
+  const [first] = jobs;
+  if (first === undefined || jobs.length === 1) return first?.tensors ?? {};
+  return Object.fromEntries(
+    Object.entries(first.tensors).map(([name, { dtype, dims }]) => {
+      const parts = jobs.map((job) => must(job.tensors[name], name).data);
+      return [name, { dtype, dims: [jobs.length, ...dims.slice(1)], data: concatenate(parts) }];
+    }),
+  );
+}
+
+function concatenate(parts: readonly Tensor['data'][]): Tensor['data'] {
+  const [first] = parts;
+  if (first instanceof BigInt64Array)
+    return BigInt64Array.from((parts as readonly BigInt64Array[]).flatMap((part) => [...part]));
+  if (first instanceof Float32Array)
+    return Float32Array.from((parts as readonly Float32Array[]).flatMap((part) => [...part]));
+  if (first instanceof Int32Array)
+    return Int32Array.from((parts as readonly Int32Array[]).flatMap((part) => [...part]));
+  throw new WhittleError('BUNDLE_INVALID', 'A tower takes float32, int32 or int64 inputs', {
+    field: 'retrievers',
+  });
+}
+
+/** Each job's first `k` rows of `rows` and `scores` `[jobs, batchK]`; -1 pads a short result. */
+function splitCandidates(tensors: TensorMap, jobs: readonly RetrieveJob[], batchK: number): Candidates[] {
+  const rows = must(tensors['rows'], 'rows').data as Int32Array;
+  const scores = must(tensors['scores'], 'scores').data as Float32Array;
+  return jobs.map(({ k }, place) => {
+    const start = place * batchK;
+    const share = rows.subarray(start, start + k);
+    const found = share.indexOf(-1);
+    const end = start + (found === -1 ? share.length : found);
+    return { rows: rows.subarray(start, end), scores: scores.subarray(start, end) };
+  });
+}

@@ -1,0 +1,44 @@
+import { must } from '../core/index.js';
+import { readProcessStats } from '../runtime/index.js';
+import { variantBytes, type OpenBundle } from './bundle.js';
+import type { Fleet } from './fleet.js';
+import type { Ranker } from './ranker.js';
+import type { Retriever } from './retriever.js';
+import type { Shadow } from './shadow.js';
+import type { Traffic } from './traffic.js';
+import type { RunnerStatus, VariantStatus } from './types.js';
+
+/** Every served variant with its size, its runner, its traffic and its live fidelity. */
+export function variantStatuses(
+  bundle: OpenBundle,
+  fleet: Fleet,
+  traffic: Traffic,
+  shadow: Shadow,
+): Promise<readonly VariantStatus[]> {
+  return Promise.all(
+    [...fleet.rankers].map(async ([name, ranker]) => {
+      const { file, parent, recipe } = must(bundle.manifest.variants[name], `variant ${name}`);
+      const { fileBytes, weightBytes } = await variantBytes(bundle.directory, file);
+      const latency = traffic.latency(name);
+      return {
+        name,
+        file,
+        ...(parent === undefined ? {} : { parent }),
+        ...(recipe === undefined ? {} : { recipe }),
+        fileBytes,
+        sharedWeightBytes: weightBytes,
+        runner: await runnerStatus(ranker),
+        requests: traffic.requests(name),
+        ...(latency === undefined ? {} : { latency }),
+        fidelity: shadow.fidelity(name),
+      };
+    }),
+  );
+}
+
+/** State of a runner with what the operating system says of its process. */
+export async function runnerStatus(runner: Ranker | Retriever): Promise<RunnerStatus> {
+  const status = runner.status();
+  const stats = status.pid === undefined ? undefined : await readProcessStats(status.pid);
+  return { ...status, ...stats };
+}
