@@ -95,6 +95,7 @@ export const OPERATORS = [
   'Size',
   'Slice',
   'Softmax',
+  'SoftmaxCrossEntropyLoss',
   'Softplus',
   'Softsign',
   'Split',
