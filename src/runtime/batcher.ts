@@ -42,6 +42,8 @@ interface Entry<Job, Result> extends JobLimits {
   readonly reject: (error: WhittleError) => void;
 }
 
+/** A cost bound that no second job fits in, not even a free one. */
+const ALONE = -Infinity;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /**
@@ -128,7 +130,7 @@ export class Batcher<Job, Result> {
       if (!(await this.#becomesReady())) break;
       const batch = this.#take(this.#waiting, this.#options.maxCost);
       // An idle job goes alone, so that a job that comes meanwhile waits for one of them at most.
-      if (batch.length === 0) batch.push(...this.#take(this.#waitingForIdle, 0));
+      if (batch.length === 0) batch.push(...this.#take(this.#waitingForIdle, ALONE));
       if (batch.length > 0) await this.#dispatch(batch);
     }
     this.#pumping = undefined;
@@ -179,7 +181,7 @@ export class Batcher<Job, Result> {
   }
 
   async #dispatchEach(batch: readonly Entry<Job, Result>[]): Promise<void> {
-    for (const entry of batch) await this.#dispatch(this.#take([entry], 0));
+    for (const entry of batch) await this.#dispatch(this.#take([entry], ALONE));
   }
 
   #settle(

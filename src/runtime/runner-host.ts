@@ -18,7 +18,8 @@ export interface HostedRunner {
 /**
  * Makes this process a runner: the one call of an entry script. `open` gets the spec that the gateway passed and opens
  * the models; its throw is what the gateway reports as the start's failure. The process ends when the gateway asks, and
- * when the socket closes: no runner outlives its gateway (one that is inside a native run ends after that run).
+ * when the socket closes, so that no runner outlives its gateway (where that was killed by SIGKILL, a runner inside a
+ * native run ends after that run).
  * @throws USAGE_INVALID when the process was not started by a gateway.
  */
 export function hostRunner(open: (spec: unknown) => Promise<HostedRunner>): void {

@@ -36,6 +36,12 @@ export interface RunnerExit {
   readonly output: readonly string[];
 }
 
+/** Ended with the gateway, also where they are in a run and would not see their socket close. */
+const livingChildren = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of livingChildren) child.kill('SIGKILL');
+});
+
 const OUTPUT_LINES = 20;
 const NOTHING: RunnerRequest = { meta: {}, tensors: {} };
 
@@ -55,6 +61,7 @@ export class RunnerProcess {
   private constructor(options: RunnerProcessOptions, child: ChildProcess) {
     this.#options = options;
     this.#child = child;
+    livingChildren.add(child);
     this.pid = must(child.pid, 'the pid of a spawned runner');
     const socket = child.stdio[SOCKET_DESCRIPTOR];
     assert(socket instanceof Socket, 'a runner has a socket');
@@ -175,6 +182,7 @@ export class RunnerProcess {
   #watchExit(): Promise<RunnerExit> {
     return new Promise((resolve) => {
       this.#child.once('exit', (exitCode, signal) => {
+        livingChildren.delete(this.#child);
         this.#onEnding();
         // One turn later, what the runner wrote before its end has been read.
         setImmediate(() => {

@@ -6,7 +6,9 @@ import { Readiness } from './readiness.js';
 import { RunnerProcess } from './runner-process.js';
 import type { RunnerExit, RunnerProcessOptions } from './runner-process.js';
 
-export interface SupervisorOptions extends RunnerProcessOptions {
+export interface SupervisorOptions extends Omit<RunnerProcessOptions, 'startTimeoutMs'> {
+  /** A runner that is not ready after this long is killed. Default 60,000. */
+  readonly startTimeoutMs?: number;
   /** Wait before the first restart; doubles with each failure in a row. Default 100. */
   readonly backoffMs?: number;
   /** Longest wait before a restart. Default 10,000. */
@@ -29,6 +31,7 @@ export type RunnerEvent =
 export type RunnerState = 'starting' | 'ready' | 'restarting' | 'stopped';
 
 const DEFAULTS = {
+  startTimeoutMs: 60_000,
   backoffMs: 100,
   maxBackoffMs: 10_000,
   stableAfterMs: 30_000,
@@ -108,6 +111,7 @@ export class Supervisor {
   }
 
   #retire(): void {
+    this.#becomeUnready();
     this.#state = 'stopped';
     this.#readiness.fail(this.#notReady());
     clearInterval(this.#pinger);
