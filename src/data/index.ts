@@ -10,3 +10,4 @@ export {
   type Split,
 } from './splits.js';
 export { readItems, readUsers, writeItems, writeUsers, type Table, type UserHistory } from './parquet.js';
+export { createDemoWorld, type DemoTruth, type DemoWorld, type DemoWorldOptions } from './demo-world.js';
