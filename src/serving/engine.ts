@@ -1,12 +1,19 @@
 import { join } from 'node:path';
 import { must, toWhittleError, WhittleError, type Log, type ServerConfig } from '../core/index.js';
-import { readUsers } from '../data/index.js';
+import { readUsers, type UserHistory } from '../data/index.js';
 import { createExperiments, type Assignment, type Experiments } from '../experiments/index.js';
 import { openStore, type Store } from '../store/index.js';
 import { AnswerCache } from './answer-cache.js';
 import { openBundle, type OpenBundle } from './bundle.js';
 import { bundleVersion, Fleet } from './fleet.js';
-import { recommendWith, rankWith, searchWith, type Pipeline, type PipelineRequest, type Ranked } from './pipeline.js';
+import {
+  recommendWith,
+  rankWith,
+  searchWith,
+  type Pipeline,
+  type PipelineRequest,
+  type Ranked,
+} from './pipeline.js';
 import { Shadow } from './shadow.js';
 import { Traffic } from './traffic.js';
 import type {
@@ -18,11 +25,12 @@ import type {
   Observation,
   RankRequest,
   RecommendRequest,
+  RunnerStatus,
   SearchRequest,
   UserEvent,
   VariantStatus,
 } from './types.js';
-import { variantStatuses } from './variant-status.js';
+import { runnerStatus, variantStatuses } from './variant-status.js';
 
 export interface EngineOptions {
   readonly config: ServerConfig;
@@ -42,10 +50,8 @@ export async function openEngine({ config, log, variants }: EngineOptions): Prom
   const experiments = createExperiments(config.experiments);
   const store = await openStore(config.store.path);
   try {
-    const { users } = bundle.manifest;
-    if (users !== undefined) {
-      await store.seedHistories(bundleVersion(bundle), await readUsers(join(bundle.directory, users.file)));
-    }
+    const users = await readKnownUsers(bundle);
+    await store.seedHistories(bundleVersion(bundle), users);
     const observers: ((observation: Observation) => void)[] = [];
     const observe = (observation: Observation): void => {
       for (const observer of observers) observer(observation);
@@ -54,17 +60,27 @@ export async function openEngine({ config, log, variants }: EngineOptions): Prom
       observe({ kind: 'batch', ...batch });
     };
     const fleet = await Fleet.start(bundle, { runners: config.runners, log, onBatch }, variants);
-    checkArms(config, fleet);
-    return new BundleEngine(config, bundle, experiments, store, fleet, observers, observe);
+    await checkArms(config, fleet);
+    const userIds = users.map(({ user }) => user);
+    return new BundleEngine(config, bundle, userIds, experiments, store, fleet, observers, observe);
   } catch (thrown) {
     await store.close();
     throw thrown;
   }
 }
 
-/** Every arm must point at a pipeline that is served. */
-function checkArms({ experiments }: ServerConfig, fleet: Fleet): void {
-  for (const { arms } of experiments) for (const { pipeline } of arms) fleet.pipeline(pipeline);
+function readKnownUsers({ directory, manifest }: OpenBundle): Promise<readonly UserHistory[]> {
+  return manifest.users === undefined ? Promise.resolve([]) : readUsers(join(directory, manifest.users.file));
+}
+
+/** Every arm must point at a pipeline that is served; where one does not, the runners are stopped. */
+async function checkArms({ experiments }: ServerConfig, fleet: Fleet): Promise<void> {
+  try {
+    for (const { arms } of experiments) for (const { pipeline } of arms) fleet.pipeline(pipeline);
+  } catch (thrown) {
+    await fleet.close();
+    throw thrown;
+  }
 }
 
 /** The engine over one bundle. See {@link Engine} for what each call does. */
@@ -72,6 +88,7 @@ export class BundleEngine implements Engine {
   readonly bundle: OpenBundle;
   readonly fleet: Fleet;
   readonly #config: ServerConfig;
+  readonly #userIds: readonly string[];
   readonly #experiments: Experiments;
   readonly #store: Store;
   readonly #observers: ((observation: Observation) => void)[];
@@ -84,6 +101,7 @@ export class BundleEngine implements Engine {
   constructor(
     config: ServerConfig,
     bundle: OpenBundle,
+    userIds: readonly string[],
     experiments: Experiments,
     store: Store,
     fleet: Fleet,
@@ -92,6 +110,7 @@ export class BundleEngine implements Engine {
   ) {
     this.#config = config;
     this.bundle = bundle;
+    this.#userIds = userIds;
     this.#experiments = experiments;
     this.#store = store;
     this.fleet = fleet;
@@ -124,11 +143,22 @@ export class BundleEngine implements Engine {
       'events.item',
       events.map(({ item }) => item),
     );
-    return this.#store.appendEvents(events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() })));
+    return this.#store.appendEvents(
+      events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() })),
+    );
   }
 
   variants(): Promise<readonly VariantStatus[]> {
     return variantStatuses(this.bundle, this.fleet, this.#traffic, this.#shadow);
+  }
+
+  runners(): Promise<readonly RunnerStatus[]> {
+    const runners = [...this.fleet.rankers.values(), ...this.fleet.retrievers.values()];
+    return Promise.all(runners.map(runnerStatus));
+  }
+
+  knownUsers(limit: number): readonly string[] {
+    return this.#userIds.slice(0, limit);
   }
 
   experiments(): readonly ExperimentStatus[] {
@@ -141,7 +171,9 @@ export class BundleEngine implements Engine {
 
   notReadyReason(): string | undefined {
     if (this.#closing) return 'the server is stopping';
-    const runners = [...this.fleet.rankers.values(), ...this.fleet.retrievers.values()].map((runner) => runner.status());
+    const runners = [...this.fleet.rankers.values(), ...this.fleet.retrievers.values()].map((runner) =>
+      runner.status(),
+    );
     const waiting = runners.find(({ state }) => state !== 'ready');
     return waiting === undefined ? undefined : `runner ${waiting.name} is ${waiting.state}`;
   }
@@ -174,13 +206,25 @@ export class BundleEngine implements Engine {
       pipelineName = pipeline.name;
       const prepared = this.#prepare(request, k, startedAt);
       const historyMs = performance.now() - startedAt;
-      const { ranked, cached } = await this.#cachedRun(endpoint, pipeline, request, prepared, assignment, run);
+      const { ranked, cached } = await this.#cachedRun(
+        endpoint,
+        pipeline,
+        request,
+        prepared,
+        assignment,
+        run,
+      );
       const answer = this.#answer(request, pipeline, ranked, assignment, cached, historyMs, startedAt);
       this.#record(endpoint, request, answer, ranked, assignment);
       return answer;
     } catch (thrown) {
       const { code } = toWhittleError(thrown);
-      this.#observe({ kind: 'failure', endpoint, code, ...(pipelineName === undefined ? {} : { pipeline: pipelineName }) });
+      this.#observe({
+        kind: 'failure',
+        endpoint,
+        code,
+        ...(pipelineName === undefined ? {} : { pipeline: pipelineName }),
+      });
       throw thrown;
     }
   }

@@ -142,7 +142,11 @@ export interface Engine {
   rank(request: RankRequest): Promise<Answer>;
   recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt>;
   variants(): Promise<readonly VariantStatus[]>;
+  /** Every runner, rankers first, with its process's cost. */
+  runners(): Promise<readonly RunnerStatus[]>;
   experiments(): readonly ExperimentStatus[];
+  /** Ids of users whose histories the bundle brings, in its order, at most `limit`; for demos and load tests. */
+  knownUsers(limit: number): readonly string[];
   /** Names of the pipelines that a header may force. */
   pipelines(): readonly string[];
   /** Undefined when ready, else what it waits for. */
