@@ -15,7 +15,7 @@ export interface Frame {
 }
 
 /** Largest frame either side sends or takes: a batch is some megabytes, so more is a mistake. */
-export const MAX_FRAME_BYTES = 256 * 2 ** 20;
+const MAX_FRAME_BYTES = 256 * 2 ** 20;
 
 const ALIGNMENT = 8;
 const PREFIX_BYTES = 8;

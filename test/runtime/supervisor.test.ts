@@ -13,7 +13,7 @@ import { encodeModel, GraphBuilder } from '../../src/onnx/index.js';
 import { Batcher, mergeRankJobs, splitScores, Supervisor } from '../../src/runtime/index.js';
 import type { RankJob, RunnerEvent, SupervisorOptions } from '../../src/runtime/index.js';
 import { rejectionCode } from '../support/error-code.js';
-import type { TestCommand, TestRunnerSpec } from '../support/runner-entry.js';
+import type { TestCommand, TestRunnerSpec } from '../support/test-runner.js';
 
 const support = (file: string): string => fileURLToPath(new URL(`../support/${file}`, import.meta.url));
 const DIMENSIONS = 4;
@@ -99,7 +99,7 @@ describe('Supervisor', () => {
     const listeners = new Set<(event: RunnerEvent) => void>();
     const supervisor = new Supervisor({
       name: 'test',
-      entry: support('runner-entry.ts'),
+      entry: support('test-runner.ts'),
       execArgv: ['--import', 'tsx'],
       spec,
       hangTimeoutMs: HANG_TIMEOUT_MS,
@@ -343,14 +343,7 @@ describe('Supervisor', () => {
     const spec: TestRunnerSpec = { model, lifeline };
     const gateway = spawn(
       process.execPath,
-      [
-        '--import',
-        'tsx',
-        support('gateway-entry.ts'),
-        support('runner-entry.ts'),
-        JSON.stringify(spec),
-        mode,
-      ],
+      ['--import', 'tsx', support('gateway-child.ts'), support('test-runner.ts'), JSON.stringify(spec), mode],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     const [connection] = (await connected) as [Socket];
