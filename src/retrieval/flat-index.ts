@@ -75,10 +75,7 @@ function searchGraph(
     metric === 'dot'
       ? op.Gemm(queries, table, { transB: 1 })
       : cosines(builder, queries, table, inverseNorms(vectors, dimensions));
-  const [best, places] = builder.node('TopK', [scores, k], { axis: -1 }, [
-    'scores',
-    builder.freshName('places'),
-  ]);
+  const [best, places] = builder.node('TopK', [scores, k], { axis: -1 }, ['scores', 'places']);
   const [rows] = builder.node('Cast', [must(places, 'places')], { to: 6 /* int32 */ }, ['rows']);
   builder.output(must(best, 'scores'), 'float32', ['requests', 'k']);
   builder.output(must(rows, 'rows'), 'int32', ['requests', 'k']);
