@@ -1,31 +1,32 @@
 import { GraphProtoSchema } from 'onnx-buf';
 import type { GraphProto, TensorProto } from 'onnx-buf';
-import { WhittleError } from '../core/index.js';
 import { decodeNode, encodeNode } from './codec-node.js';
 import { decodeTensor, encodeTensor } from './codec-tensor.js';
 import type { Placement } from './codec-tensor.js';
 import { decodeValueInfo, encodeValueInfo } from './codec-value.js';
-import type { Graph, Initializer } from './model.js';
+import type { Graph, Initializer, Node } from './model.js';
 import { opaqueMessage, preserve, preservedIn, restore } from './preserved.js';
 import { sortNodes } from './sort-nodes.js';
 
 const MODELLED = ['name', 'input', 'output', 'valueInfo', 'initializer', 'node'];
 
-/** A graph with its subgraphs, nodes in order ({@link sortNodes}). Tensors that Whittle only passes on stay in `preserved`. */
+/** A graph with its subgraphs, nodes in order ({@link sortNodes}), each constant once. Tensors that Whittle only passes on stay in `preserved`. */
 export function decodeGraph(graph: GraphProto, directory: string | undefined): Graph {
   const { initializers, passedOn } = decodeInitializers(graph.initializer, directory);
   const decoder = { directory, decodeGraph: (inner: GraphProto) => decodeGraph(inner, directory) };
   const rest = restore(GraphProtoSchema, { opaque: graph }, { initializer: passedOn });
   const modelled = passedOn.length === 0 ? MODELLED : MODELLED.filter((field) => field !== 'initializer');
-  return sortNodes({
-    name: graph.name,
-    inputs: graph.input.map(decodeValueInfo),
-    outputs: graph.output.map(decodeValueInfo),
-    valueInfos: graph.valueInfo.map(decodeValueInfo),
-    initializers,
-    nodes: graph.node.map((node) => decodeNode(node, decoder)),
-    ...preservedIn(preserve(GraphProtoSchema, rest, modelled)),
-  });
+  return sortNodes(
+    withoutRepeatedConstants({
+      name: graph.name,
+      inputs: graph.input.map(decodeValueInfo),
+      outputs: graph.output.map(decodeValueInfo),
+      valueInfos: graph.valueInfo.map(decodeValueInfo),
+      initializers,
+      nodes: graph.node.map((node) => decodeNode(node, decoder)),
+      ...preservedIn(preserve(GraphProtoSchema, rest, modelled)),
+    }),
+  );
 }
 
 export function encodeGraph(graph: Graph, placement: Placement): GraphProto {
@@ -50,6 +51,22 @@ export function passedOnInitializers(graph: Graph): readonly string[] {
   return [...opaque.initializer.map((tensor) => tensor.name), ...sparse];
 }
 
+/**
+ * Some exporters give several constants one name. ONNX Runtime uses the last, Constant nodes counting after
+ * initializers, so only that one is kept and each name means one thing.
+ */
+function withoutRepeatedConstants(graph: Graph): Graph {
+  const constants = graph.nodes.filter((node) => node.op === 'Constant');
+  const last = new Map(constants.map((node) => [node.outputs[0] ?? '', node]));
+  const repeated = (node: Node): boolean =>
+    node.op === 'Constant' && last.get(node.outputs[0] ?? '') !== node;
+  return {
+    ...graph,
+    initializers: new Map([...graph.initializers].filter(([name]) => !last.has(name))),
+    nodes: graph.nodes.filter((node) => !repeated(node)),
+  };
+}
+
 function decodeInitializers(
   tensors: readonly TensorProto[],
   directory: string | undefined,
@@ -58,10 +75,6 @@ function decodeInitializers(
   const passedOn: TensorProto[] = [];
   for (const tensor of tensors) {
     const initializer = decodeTensor(tensor, directory);
-    if (initializers.has(tensor.name))
-      throw new WhittleError('MODEL_INVALID', `Initializer ${tensor.name} is given twice`, {
-        tensor: tensor.name,
-      });
     if (initializer === undefined) passedOn.push(tensor);
     else initializers.set(tensor.name, initializer);
   }
