@@ -1,0 +1,2 @@
+export { openStore } from './store.js';
+export type * from './types.js';

@@ -1,0 +1,88 @@
+import { truncateSync } from 'node:fs';
+import { open, type Database, type RootDatabase } from 'lmdb';
+import { assert } from '../core/index.js';
+import { AppendLog } from './append-log.js';
+import { inspectDataFile, makeFolder } from './data-file.js';
+import { Histories } from './histories.js';
+import { storeFailed } from './store-error.js';
+import type { Exposure, StoredEvent } from './types.js';
+
+/** Layout of the databases; a store of another one is refused. */
+const LAYOUT = 1;
+
+/** The databases of one store's folder. */
+export interface LmdbFiles {
+  readonly root: RootDatabase;
+  /** Layout, and the bundle whose histories were seeded last. */
+  readonly meta: Database<string | number, string>;
+  readonly histories: Histories;
+  readonly events: AppendLog<StoredEvent>;
+  readonly exposures: AppendLog<Exposure>;
+}
+
+export interface Limits {
+  readonly historyLimit: number;
+  readonly maxEvents: number;
+  readonly maxExposures: number;
+}
+
+function openDatabases(path: string, limits: Limits): LmdbFiles {
+  // Without overlappingSync a commit is one only after fdatasync, so that a resolved write is durable.
+  const root = open({ path, noSubdir: false, overlappingSync: false, maxDbs: 16 });
+  return {
+    root,
+    meta: root.openDB<string | number, string>('meta', {}),
+    histories: new Histories(root, limits.historyLimit),
+    events: new AppendLog<StoredEvent>(root, 'events', (event) => event.id, limits.maxEvents),
+    exposures: new AppendLog<Exposure>(root, 'exposures', (row) => row.requestId, limits.maxExposures),
+  };
+}
+
+/** Writes the layout, which also proves that the files can be written. */
+function checkLayout(path: string, { root, meta }: LmdbFiles): void {
+  root.transactionSync(() => {
+    const found = meta.get('layout') ?? LAYOUT;
+    if (found !== LAYOUT)
+      throw storeFailed(path, `it has layout ${String(found)} and this version reads ${String(LAYOUT)}`);
+    meta.putSync('layout', LAYOUT);
+  });
+}
+
+/** Reads every row, so that a missing page shows now and as an error. */
+function readAll({ histories, events, exposures }: LmdbFiles): void {
+  for (const { value } of histories.records.getRange())
+    assert(Array.isArray(value.items), 'a history has items');
+  events.verify();
+  exposures.verify();
+}
+
+function openChecked(path: string, limits: Limits, thorough: boolean): LmdbFiles {
+  const files = openDatabases(path, limits);
+  try {
+    checkLayout(path, files);
+    if (thorough) readAll(files);
+    return files;
+  } catch (cause) {
+    void files.root.close();
+    throw cause;
+  }
+}
+
+/**
+ * Opens the databases in a folder, which is made where it does not exist. A data file with fewer pages than its header
+ * counts may be whole (LMDB leaves out unused ones at the end) or cut off; it is filled with zeros, which LMDB reports
+ * as an error where missing memory would kill the process, and read in full.
+ * @throws STORE_FAILED with the path and the reason.
+ */
+export function openLmdbFiles(path: string, limits: Limits): LmdbFiles {
+  makeFolder(path);
+  const file = inspectDataFile(path);
+  const short = file !== undefined && file.bytes < file.fullBytes;
+  try {
+    if (short) truncateSync(file.path, file.fullBytes);
+    return openChecked(path, limits, short);
+  } catch (cause) {
+    if (short) truncateSync(file.path, file.bytes);
+    throw storeFailed(path, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
