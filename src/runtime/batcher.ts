@@ -67,7 +67,9 @@ export class Batcher<Job, Result> {
   readonly #options: BatcherOptions<Job, Result>;
   #waiting: Entry<Job, Result>[] = [];
   #waitingForIdle: Entry<Job, Result>[] = [];
-  #pumping: Promise<void> | undefined;
+  #pumping = false;
+  /** The latest batch; settles when it is answered. */
+  #running: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
   #closedBy: WhittleError | undefined;
@@ -104,7 +106,7 @@ export class Batcher<Job, Result> {
     });
     this.#rejectWaiting(this.#closedBy);
     clearTimeout(this.#timer);
-    await this.#pumping;
+    await this.#running;
   }
 
   #enqueue(
@@ -120,20 +122,23 @@ export class Batcher<Job, Result> {
       if (queue.length >= limit) throw this.#queueFull(limit);
       queue.push({ job, cost, deadlineAt, submittedAt, resolve, reject });
       this.#wakeAt(deadlineAt);
-      this.#pumping ??= this.#pump();
+      if (!this.#pumping) void this.#pump();
     });
   }
 
   /** Sends batches until nothing waits. */
   async #pump(): Promise<void> {
+    this.#pumping = true;
     while (this.#waiting.length + this.#waitingForIdle.length > 0) {
       if (!(await this.#becomesReady())) break;
       const batch = this.#take(this.#waiting, this.#options.maxCost);
       // An idle job goes alone, so that a job that comes meanwhile waits for one of them at most.
       if (batch.length === 0) batch.push(...this.#take(this.#waitingForIdle, ALONE));
-      if (batch.length > 0) await this.#dispatch(batch);
+      if (batch.length === 0) continue;
+      this.#running = this.#dispatch(batch);
+      await this.#running;
     }
-    this.#pumping = undefined;
+    this.#pumping = false;
   }
 
   async #becomesReady(): Promise<boolean> {

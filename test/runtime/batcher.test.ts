@@ -253,6 +253,15 @@ describe('Batcher', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it('closes while the runner is not ready', async () => {
+    const { batcher, runs } = gatedBatcher({ whenReady: () => new Promise(() => undefined) });
+    const waiting = rejectionCode(batcher.submit('a', limits));
+    await turn();
+    await batcher.close();
+    expect(await waiting).toBe('NOT_READY');
+    expect(runs).toEqual([]);
+  });
+
   it('agrees with a simple model: no job lost, none twice, order kept, cost bound', async () => {
     const command = fc.oneof(
       fc.record({ kind: fc.constant('submit' as const), cost: fc.integer({ min: 0, max: 12 }) }),
