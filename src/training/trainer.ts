@@ -91,7 +91,7 @@ export class Trainer {
       { ...second, ...weights },
     );
     const { model, gradients } = backward(forward, { ...options, shapes });
-    // Fusions of higher levels break some gradient graphs and make none faster (docs/decisions).
+    // Fusions of higher levels crash on some gradient graphs (ONNX Runtime 1.30) and made none of them faster.
     const session = await openSession(encodeModel(model), { threads, optimization: 'basic' });
     return new Trainer(options, session, gradients);
   }

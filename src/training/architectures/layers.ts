@@ -1,0 +1,106 @@
+import { float32 } from '../../core/index.js';
+import type { ParameterSet } from './parameter-set.js';
+
+/** x `[..., from]` → x W + b `[..., to]`; weights `<name>.weight` `[from, to]` and `<name>.bias` `[to]`. */
+export function dense(
+  set: ParameterSet,
+  name: string,
+  x: string,
+  from: number,
+  to: number,
+  gain = 1,
+): string {
+  const { op } = set.builder;
+  const weight = set.normal(`${name}.weight`, [from, to], gain * Math.sqrt(1 / from));
+  return op.Add(op.MatMul(x, weight), set.filled(`${name}.bias`, [to], 0));
+}
+
+/** Layer normalisation over the last axis (Ba et al. 2016). */
+export function layerNorm(set: ParameterSet, name: string, x: string, width: number): string {
+  const scale = set.filled(`${name}.scale`, [width], 1);
+  const bias = set.filled(`${name}.bias`, [width], 0);
+  return set.builder.op.LayerNormalization(x, scale, bias, { axis: -1, epsilon: 1e-5 });
+}
+
+/** Added to attention logits that must not count; large, and finite so that a row of them stays a number. */
+export const MASKED = -1e9;
+
+/**
+ * What position i of a padded sequence may attend to: itself and earlier positions that are no padding. `history`
+ * int64 `[requests, length]`, 0 pads; answers float32 `[requests, 1, length, length]` to add to the logits.
+ */
+export function causalMask({ builder }: ParameterSet, history: string, length: number): string {
+  const { op } = builder;
+  const later = new Float32Array(length * length);
+  for (let row = 0; row < length; row++) later.fill(MASKED, row * length + row + 1, (row + 1) * length);
+  const isPadding = op.Cast(
+    op.Equal(history, builder.constant({ dtype: 'int64', dims: [], data: BigInt64Array.of(0n) })),
+    { to: 1 },
+  );
+  const padding = op.Unsqueeze(op.Mul(isPadding, MASKED), [1, 2]);
+  return op.Add(padding, builder.constant(float32(later, [length, length])));
+}
+
+export interface BlockShape {
+  readonly width: number;
+  readonly heads: number;
+  readonly length: number;
+}
+
+/** Multiplies `[requests, length, width]` by a dropout mask while training; the identity when serving. */
+export type Dropout = (x: string) => string;
+
+/**
+ * One pre-norm transformer block (Vaswani et al. 2017; Xiong et al. 2020). `x` `[requests, length, width]`. With
+ * `lastOnly` only the last position is computed and the answer is `[requests, 1, width]`.
+ */
+export function transformerBlock(
+  set: ParameterSet,
+  name: string,
+  x: string,
+  mask: string,
+  shape: BlockShape,
+  dropout: Dropout,
+  lastOnly: boolean,
+): string {
+  const { op } = set.builder;
+  const { width } = shape;
+  const normed = layerNorm(set, `${name}.norm1`, x, width);
+  const [asked, residual, seen] = lastOnly
+    ? [
+        last(set, normed, shape.length),
+        last(set, x, shape.length),
+        op.Slice(mask, [shape.length - 1], [shape.length], [2]),
+      ]
+    : [normed, x, mask];
+  const attended = selfAttention(set, `${name}.attention`, asked, normed, seen, shape);
+  const middle = op.Add(residual, dropout(attended));
+  const hidden = op.Relu(
+    dense(set, `${name}.feed1`, layerNorm(set, `${name}.norm2`, middle, width), width, 4 * width),
+  );
+  return op.Add(middle, dropout(dense(set, `${name}.feed2`, hidden, 4 * width, width)));
+}
+
+function last({ builder }: ParameterSet, x: string, length: number): string {
+  return builder.op.Slice(x, [length - 1], [length], [1]);
+}
+
+function selfAttention(
+  set: ParameterSet,
+  name: string,
+  asked: string,
+  given: string,
+  mask: string,
+  shape: BlockShape,
+): string {
+  const { op } = set.builder;
+  const { width, heads } = shape;
+  const split = (x: string): string => op.Reshape(x, [0, 0, heads, width / heads]);
+  const project = (part: string, x: string): string => split(dense(set, `${name}.${part}`, x, width, width));
+  const query = op.Transpose(project('query', asked), { perm: [0, 2, 1, 3] });
+  const key = op.Transpose(project('key', given), { perm: [0, 2, 3, 1] });
+  const value = op.Transpose(project('value', given), { perm: [0, 2, 1, 3] });
+  const logits = op.Add(op.Mul(op.MatMul(query, key), 1 / Math.sqrt(width / heads)), mask);
+  const mixed = op.Transpose(op.MatMul(op.Softmax(logits, { axis: -1 }), value), { perm: [0, 2, 1, 3] });
+  return dense(set, `${name}.out`, op.Reshape(mixed, [0, 0, width]), width, width);
+}

@@ -1,0 +1,275 @@
+import {
+  float32,
+  int64,
+  must,
+  shuffle,
+  type OpenSession,
+  type Random,
+  type TensorMap,
+} from '../core/index.js';
+import { GraphBuilder } from '../onnx/index.js';
+import { ParameterSet, type Weights } from './architectures/parameter-set.js';
+import { addPeriod, encodeHistory, type TowerShape } from './architectures/user-tower.js';
+import { bagOfWords, multiply, type BagOfWords } from './bag-of-words.js';
+import { dropoutMask } from './dropout-kernel.js';
+import { periodOf } from './periods.js';
+import { ProgressReporter, type TrainingProgress } from './progress.js';
+import { Trainer } from './trainer.js';
+import { epochWindows, type TrainingWindow, type UserSequence } from './windows.js';
+
+export interface RetrieverTraining {
+  readonly sequences: readonly UserSequence[];
+  /** One text an item, in item order. */
+  readonly texts: readonly string[];
+  readonly shape: TowerShape;
+  /** Period boundaries, unix seconds; one fewer than `shape.periods`. */
+  readonly boundaries: readonly number[];
+  readonly epochs: number;
+  readonly batchWindows: number;
+  readonly learningRate: number;
+  readonly dropout: number;
+  readonly labelSmoothing: number;
+  /** Words of the item texts that the item tower knows. */
+  readonly maxWords: number;
+  /** Classes of the softmax; with more items than this, negatives are sampled and their logits corrected. */
+  readonly maxClasses: number;
+  readonly random: Random;
+  readonly openSession: OpenSession;
+  readonly threads: number;
+  readonly onProgress: (progress: TrainingProgress) => void;
+}
+
+/** Both towers. */
+export interface TrainedRetriever {
+  /** The user tower's weights by name, as `userVector` names them. */
+  readonly weights: Weights;
+  /** Item vectors, id and text together, float32 `[items + 1, dimensions]`; row 0 is padding. */
+  readonly itemTable: Float32Array;
+  /** float32 `[items + 1]`. */
+  readonly itemBias: Float32Array;
+}
+
+/**
+ * Trains the two towers to predict the next visit's items by a softmax over all items (sampled, with a correction for
+ * each item's chance to be drawn, where there are too many; Bengio and Senécal 2008).
+ *
+ * @throws as {@link Trainer.create}; TRAINING_DIVERGED.
+ */
+export async function trainRetriever(training: RetrieverTraining): Promise<TrainedRetriever> {
+  const words = bagOfWords(training.texts, training.maxWords);
+  const counts = itemCounts(training);
+  const { builder, names } = lossGraph(training, words, counts);
+  const batches = new BatchMaker(training, counts);
+  const stepsPerEpoch = Math.ceil(
+    [...epochWindows(training.sequences, training.shape.maxLength, training.random.fork('count'))].length /
+      training.batchWindows,
+  );
+  const totalSteps = training.epochs * stepsPerEpoch;
+  const warmSteps = Math.min(100, Math.ceil(totalSteps / 10));
+  const trainer = await Trainer.create({
+    model: builder.build(),
+    loss: 'loss',
+    parameters: names,
+    samples: [batches.make(batches.windows().slice(0, 3)), batches.make(batches.windows().slice(0, 5))],
+    openSession: training.openSession,
+    threads: training.threads,
+    adam: {
+      // Warm-up, then half a cosine down to a hundredth.
+      learningRate: (step) =>
+        training.learningRate *
+        Math.min(1, step / warmSteps) *
+        (0.01 + 0.99 * 0.5 * (1 + Math.cos((Math.PI * Math.min(step, totalSteps)) / totalSteps))),
+      clipNorm: 5,
+    },
+  });
+  const progress = new ProgressReporter({ totalSteps, onProgress: training.onProgress });
+  for (let epoch = 0; epoch < training.epochs; epoch++) {
+    const windows = batches.windows();
+    for (let start = 0; start < windows.length; start += training.batchWindows) {
+      const batch = windows.slice(start, start + training.batchWindows);
+      const { loss } = await trainer.step(batches.make(batch));
+      progress.step(loss, batch.length);
+    }
+  }
+  const trained = trainer.weights();
+  await trainer.release();
+  return assemble(trained, words, training.shape.dimensions);
+}
+
+/** How often each item number was interacted with; index 0 is padding. */
+function itemCounts({ sequences, texts }: RetrieverTraining): Float32Array {
+  const counts = new Float32Array(texts.length + 1);
+  for (const { items } of sequences) for (const item of items) counts[item] = must(counts[item], 'count') + 1;
+  return counts;
+}
+
+function assemble(trained: Weights, words: BagOfWords, dimensions: number): TrainedRetriever {
+  const itemTable = must(trained.get('items.ids'), 'items.ids').slice();
+  const text = multiply(words.matrix, must(trained.get('items.words'), 'items.words'), words.words.length);
+  text.forEach((value, index) => {
+    itemTable[index] = must(itemTable[index], 'element') + value;
+  });
+  // Padding is never looked at through the mask; zero keeps it harmless and the file small.
+  itemTable.fill(0, 0, dimensions);
+  const weights = new Map([...trained].filter(([name]) => name.startsWith('tower.')));
+  return { weights, itemTable, itemBias: must(trained.get('items.bias'), 'items.bias') };
+}
+
+/**
+ * The training graph. Feeds: `history` `[windows, maxLength]`, `position` `[targets]` (flat place in the windows),
+ * `period` `[targets]`, `label` `[targets]` (place among the classes), `classes` `[classes]` (item numbers),
+ * `correction` `[classes]` (log chance of being drawn), and the dropout masks.
+ */
+function lossGraph(
+  training: RetrieverTraining,
+  words: BagOfWords,
+  counts: Float32Array,
+): { builder: GraphBuilder; names: string[] } {
+  const { shape, texts } = training;
+  const builder = new GraphBuilder({ name: 'retriever_training' });
+  const { op } = builder;
+  const set = new ParameterSet(builder, training.random.fork('weights'));
+  const { dimensions: width, maxLength } = shape;
+  const items = texts.length + 1;
+  const history = builder.input('history', 'int64', ['windows', maxLength]);
+  const position = builder.input('position', 'int64', ['targets']);
+  const period = builder.input('period', 'int64', ['targets']);
+  const label = builder.input('label', 'int64', ['targets']);
+  const classes = builder.input('classes', 'int64', ['classes']);
+  const correction = builder.input('correction', 'float32', ['classes']);
+  const bags = builder.initializer('bags', float32(words.matrix, [items, words.words.length]));
+  const table = op.Add(
+    set.normal('items.ids', [items, width], 0.02),
+    op.MatMul(bags, set.filled('items.words', [words.words.length, width], 0)),
+  );
+  const prior = counts.map((count) => 0.7 * Math.log(count + 1));
+  const bias = op.Gather(set.given('items.bias', [items], prior), classes);
+  let masks = 0;
+  const dropout = (x: string): string =>
+    op.Mul(x, builder.input(`mask${masks++}`, 'float32', ['windows', maxLength, width]));
+  const states = encodeHistory(set, shape, history, table, { dropout, lastOnly: false });
+  const chosen = op.Gather(op.Reshape(states, [-1, width]), position);
+  const user = addPeriod(set, shape, chosen, period);
+  const logits = op.Sub(
+    op.Add(op.MatMul(user, op.Transpose(op.Gather(table, classes), { perm: [1, 0] })), bias),
+    correction,
+  );
+  const likelihood = op.LogSoftmax(logits, { axis: 1 });
+  const hit = op.GatherElements(likelihood, op.Unsqueeze(label, [1]), { axis: 1 });
+  const mean = (value: string): string => op.ReduceMean(value, [0, 1], { keepdims: 0 });
+  const smooth = training.labelSmoothing;
+  builder.node('Neg', [op.Add(op.Mul(mean(hit), 1 - smooth), op.Mul(mean(likelihood), smooth))], {}, [
+    'loss',
+  ]);
+  builder.output('loss', 'float32', []);
+  return { builder, names: set.names };
+}
+
+/** Makes the feeds of batches. */
+class BatchMaker {
+  readonly #training: RetrieverTraining;
+  readonly #random: Random;
+  /** Cumulated chances of items to be drawn as negatives. */
+  readonly #cumulated: Float64Array;
+  readonly #masks: number;
+
+  constructor(training: RetrieverTraining, counts: Float32Array) {
+    this.#training = training;
+    this.#random = training.random.fork('batches');
+    let sum = 0;
+    // The power flattens popularity, so that rare items are drawn too (Mikolov et al. 2013).
+    this.#cumulated = Float64Array.from(
+      counts,
+      (count, item) => (sum += item === 0 ? 0 : (count + 1) ** 0.75),
+    );
+    this.#masks = 1 + 2 * training.shape.blocks;
+  }
+
+  /** The windows of one epoch, shuffled. */
+  windows(): TrainingWindow[] {
+    const { sequences, shape } = this.#training;
+    const windows = [...epochWindows(sequences, shape.maxLength, this.#random)].filter(
+      ({ targets }) => targets.length > 0,
+    );
+    const order = shuffle(Int32Array.from(windows.keys()), this.#random);
+    return Array.from(order, (place) => must(windows[place], 'window'));
+  }
+
+  make(windows: readonly TrainingWindow[]): TensorMap {
+    const { shape, dropout, boundaries } = this.#training;
+    const { maxLength, dimensions } = shape;
+    const history = new BigInt64Array(windows.length * maxLength);
+    const position: number[] = [];
+    const period: number[] = [];
+    const wanted: number[] = [];
+    windows.forEach(({ items, targets }, row) => {
+      const first = row * maxLength + maxLength - items.length;
+      items.forEach((item, place) => (history[first + place] = BigInt(item)));
+      for (const { seen, item, timeSeconds } of targets) {
+        // One before the first item is padding: the state of a user without history.
+        position.push(first + seen - 1);
+        period.push(periodOf(boundaries, timeSeconds));
+        wanted.push(item);
+      }
+    });
+    const size = windows.length * maxLength * dimensions;
+    const masks = Array.from({ length: this.#masks }, (_, index): [string, TensorMap[string]] => [
+      `mask${index}`,
+      float32(dropoutMask(this.#random, size, dropout, new Float32Array(size)), [
+        windows.length,
+        maxLength,
+        dimensions,
+      ]),
+    ]);
+    return {
+      history: int64(history, [windows.length, maxLength]),
+      position: int64(position),
+      period: int64(period),
+      ...this.#classes(wanted),
+      ...Object.fromEntries(masks),
+    };
+  }
+
+  /** All items where they fit, else the targets and a sample of the others with their chances. */
+  #classes(wanted: readonly number[]): TensorMap {
+    const items = this.#training.texts.length;
+    const { maxClasses } = this.#training;
+    if (items <= maxClasses) {
+      const all = Array.from({ length: items }, (_, index) => index + 1);
+      return {
+        classes: int64(all),
+        correction: float32(new Float32Array(items)),
+        label: int64(wanted.map((item) => item - 1)),
+      };
+    }
+    const drawn = new Set(wanted);
+    for (let tries = 0; tries < maxClasses; tries++) drawn.add(this.#draw());
+    const classes = [...drawn];
+    const place = new Map(classes.map((item, index) => [item, index]));
+    return {
+      classes: int64(classes),
+      correction: float32(Float32Array.from(classes, (item) => Math.log(this.#chance(item)))),
+      label: int64(wanted.map((item) => must(place.get(item), 'class'))),
+    };
+  }
+
+  #draw(): number {
+    const at = this.#random.uniform() * must(this.#cumulated.at(-1), 'total');
+    let low = 1;
+    let high = this.#cumulated.length - 1;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (must(this.#cumulated[middle], 'sum') > at) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  /** Chance that `maxClasses` draws include the item. */
+  #chance(item: number): number {
+    const share =
+      (must(this.#cumulated[item], 'sum') - must(this.#cumulated[item - 1], 'sum')) /
+      must(this.#cumulated.at(-1), 'total');
+    return 1 - (1 - share) ** this.#training.maxClasses;
+  }
+}
