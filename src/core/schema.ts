@@ -12,18 +12,33 @@ const ajv = new Ajv({
   verbose: true,
 });
 
+/** Bounds that belong together, with the type they bound and how to say them. */
+const BOUNDS = [
+  {
+    low: 'minimum',
+    high: 'maximum',
+    types: ['integer', 'number'],
+    say: (range: string, type: string) => `${type} from ${range}`,
+  },
+  {
+    low: 'minLength',
+    high: 'maxLength',
+    types: ['string'],
+    say: (range: string) => `text of ${range} characters`,
+  },
+  { low: 'minItems', high: 'maxItems', types: ['array'], say: (range: string) => `list of ${range} entries` },
+];
+
 /** What the schema allows where the error is, in words. */
 function allowedBy({ keyword, params, parentSchema, message }: ErrorObject): string {
   const rule = (parentSchema ?? {}) as Record<string, unknown>;
-  const range = (low: string, high: string): string => `${String(rule[low])} to ${String(rule[high])}`;
-  const has = (...keys: readonly string[]): boolean =>
-    keys.includes(keyword) && keys.every((key) => key in rule);
   const allowedValues = (params as Record<string, unknown>)['allowedValues'];
   if (Array.isArray(allowedValues)) return `one of ${allowedValues.join(', ')}`;
   if (keyword === 'additionalProperties') return `one of ${Object.keys(rule['properties'] ?? {}).join(', ')}`;
-  if (has('minimum', 'maximum')) return `${String(rule['type'])} from ${range('minimum', 'maximum')}`;
-  if (has('minLength', 'maxLength')) return `text of ${range('minLength', 'maxLength')} characters`;
-  if (has('minItems', 'maxItems')) return `list of ${range('minItems', 'maxItems')} entries`;
+  const type = String(rule['type']);
+  const bounds = BOUNDS.find(({ low, high, types }) => types.includes(type) && low in rule && high in rule);
+  if (bounds !== undefined && ['type', bounds.low, bounds.high].includes(keyword))
+    return bounds.say(`${String(rule[bounds.low])} to ${String(rule[bounds.high])}`, type);
   return message ?? 'another value';
 }
 
@@ -50,6 +65,6 @@ export function schemaCheck<T>(schema: Schema, code: ErrorCode, what: string): (
     const first = validate.errors?.[0];
     const said =
       first === undefined ? { field: what, value, allowed: 'another value' } : describe(first, what);
-    throw new WhittleError(code, `${what}: field ${said.field} is wrong: ${said.allowed}`, said);
+    throw new WhittleError(code, `${what}: field ${said.field} is wrong; allowed: ${said.allowed}`, said);
   };
 }

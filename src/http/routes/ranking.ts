@@ -1,0 +1,89 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Answer, Engine, StageTimings } from '../../serving/index.js';
+import { checkRank, checkRecommend, checkSearch } from '../checks.js';
+import { answer as answerSchema, responses } from '../schemas/answers.js';
+import type { JsonSchema } from '../schemas/fields.js';
+import {
+  rankBody,
+  rankingHeaders,
+  recommendBody,
+  searchBody,
+  type RankBody,
+  type RecommendBody,
+  type SearchBody,
+} from '../schemas/requests.js';
+
+const FAILURES = [400, 404, 413, 500, 503, 504];
+
+interface Context {
+  readonly requestId: string;
+  readonly forcedPipeline?: string;
+}
+
+interface RankingRoute<Body> {
+  readonly url: string;
+  readonly summary: string;
+  readonly body: JsonSchema;
+  check(body: Body): void;
+  serve(request: Body & Context): Promise<Answer>;
+}
+
+/** `POST /v1/recommend`, `/v1/search` and `/v1/rank`. */
+export function rankingRoutes(app: FastifyInstance, engine: Engine): void {
+  addRoute<RecommendBody>(app, {
+    url: '/v1/recommend',
+    summary: 'Recommend items to a user or after a history',
+    body: recommendBody,
+    check: checkRecommend,
+    serve: (request) => engine.recommend(request),
+  });
+  addRoute<SearchBody>(app, {
+    url: '/v1/search',
+    summary: 'Search items by text or by vector',
+    body: searchBody,
+    check: checkSearch,
+    serve: (request) => engine.search(request),
+  });
+  addRoute<RankBody>(app, {
+    url: '/v1/rank',
+    summary: 'Order given items',
+    body: rankBody,
+    check: checkRank,
+    serve: (request) => engine.rank(request),
+  });
+}
+
+function addRoute<Body extends object>(app: FastifyInstance, route: RankingRoute<Body>): void {
+  const { url, summary, body } = route;
+  const schema = {
+    tags: ['ranking'],
+    summary,
+    headers: rankingHeaders,
+    body,
+    response: responses(answerSchema, ...FAILURES),
+  };
+  app.post(url, { schema }, async (request, reply) => {
+    const checked = request.body as Body;
+    route.check(checked);
+    return answerBody(await route.serve({ ...checked, ...contextOf(request) }), reply);
+  });
+}
+
+function contextOf(request: FastifyRequest): Context {
+  const forced = request.headers['x-whittle-pipeline'];
+  return { requestId: request.id, ...(forced === undefined ? {} : { forcedPipeline: String(forced) }) };
+}
+
+/** Every answer names its arm; `none` says that no experiment decided. */
+function answerBody(answer: Answer, reply: FastifyReply): Answer {
+  reply.header('server-timing', serverTiming(answer.timings));
+  return { ...answer, experiment: answer.experiment ?? 'none', arm: answer.arm ?? 'none' };
+}
+
+/** The Server-Timing header (W3C Server Timing): stage and milliseconds. */
+function serverTiming({ historyMs, retrieveMs, rankMs, queueMs, totalMs }: StageTimings): string {
+  const stages = { history: historyMs, retrieve: retrieveMs, rank: rankMs, queue: queueMs, total: totalMs };
+  return Object.entries(stages)
+    .map(([stage, durationMs]) => `${stage};dur=${durationMs.toFixed(3)}`)
+    .join(', ');
+}

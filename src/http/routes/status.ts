@@ -1,0 +1,30 @@
+import type { FastifyInstance } from 'fastify';
+import type { Engine } from '../../serving/index.js';
+import { experiments, knownUsers, responses, variants } from '../schemas/answers.js';
+import { usersQuery, type UsersQuery } from '../schemas/requests.js';
+
+/** `GET /v1/variants`, `/v1/experiments` and `/v1/users`: what is served and how it does. */
+export function statusRoutes(app: FastifyInstance, engine: Engine): void {
+  const schemaOf = (summary: string, body: Parameters<typeof responses>[0]): Record<string, unknown> => ({
+    tags: ['status'],
+    summary,
+    response: responses(body, 500),
+  });
+  app.get(
+    '/v1/variants',
+    { schema: schemaOf('Variants: size, runner, traffic, latency and live fidelity', variants) },
+    async () => ({ variants: await engine.variants() }),
+  );
+  app.get(
+    '/v1/experiments',
+    { schema: schemaOf('Experiments and the traffic of their arms', experiments) },
+    () => ({
+      experiments: engine.experiments(),
+    }),
+  );
+  app.get<{ Querystring: UsersQuery }>(
+    '/v1/users',
+    { schema: { ...schemaOf('Ids of users that the bundle knows', knownUsers), querystring: usersQuery } },
+    ({ query }) => ({ users: engine.knownUsers(query.limit) }),
+  );
+}

@@ -1,0 +1,124 @@
+import { ERROR_CODES } from '../../core/index.js';
+import { closedObject, type JsonSchema } from './fields.js';
+
+const text = { type: 'string' };
+const number = { type: 'number' };
+const integer = { type: 'integer' };
+const flag = { type: 'boolean' };
+const milliseconds = { type: 'number', description: 'Milliseconds.' };
+
+const item = closedObject({ id: text, title: text, score: number }, ['id', 'score']);
+
+/** Body of every ranking route. */
+export const answer = closedObject({
+  requestId: text,
+  items: { type: 'array', items: item, description: 'Best first.' },
+  pipeline: text,
+  variant: { ...text, description: "Variant that ranked; none where the retrieval's order stands." },
+  experiment: { ...text, description: 'none where no experiment decided.' },
+  arm: { ...text, description: 'none where no experiment decided.' },
+  source: {
+    enum: ['retrieval', 'popularity', 'search', 'given'],
+    type: 'string',
+    description: 'How the candidates were found; popularity answers a user without history.',
+  },
+  forced: { ...flag, description: 'The pipeline was forced by header.' },
+  cached: flag,
+  timings: closedObject({
+    historyMs: milliseconds,
+    retrieveMs: milliseconds,
+    rankMs: milliseconds,
+    queueMs: { ...milliseconds, description: 'Part of retrieve and rank spent waiting in queues.' },
+    totalMs: milliseconds,
+  }),
+});
+
+export const eventsReceipt = closedObject({ accepted: integer, duplicates: integer });
+
+export const knownUsers = closedObject({ users: { type: 'array', items: text } });
+
+export const alive = closedObject({ status: text });
+
+const interval = {
+  ...closedObject({ mean: number, low: number, high: number }, ['mean']),
+  description: 'Mean with its 95 % confidence interval; no bounds below two samples.',
+};
+
+const runner = closedObject(
+  {
+    name: text,
+    state: { type: 'string', enum: ['starting', 'ready', 'restarting', 'stopped'] },
+    pid: integer,
+    restarts: integer,
+    queued: integer,
+    privateBytes: integer,
+    proportionalBytes: integer,
+    cpuSeconds: number,
+  },
+  ['name', 'state', 'restarts', 'queued'],
+);
+
+const variant = closedObject(
+  {
+    name: text,
+    file: text,
+    parent: text,
+    recipe: {},
+    fileBytes: integer,
+    sharedWeightBytes: integer,
+    runner,
+    requests: integer,
+    latency: closedObject({ p50Ms: milliseconds, p90Ms: milliseconds, p99Ms: milliseconds }),
+    fidelity: {
+      ...closedObject({ count: integer, overlapAt10: interval, ndcgAt10: interval, scoreError: interval }, [
+        'count',
+      ]),
+      description: 'Agreement with the full model on the same live requests.',
+    },
+  },
+  ['name', 'file', 'fileBytes', 'sharedWeightBytes', 'runner', 'requests', 'fidelity'],
+);
+
+export const variants = closedObject({ variants: { type: 'array', items: variant } });
+
+const arm = closedObject({
+  name: text,
+  weight: number,
+  share: number,
+  pipeline: text,
+  requests: integer,
+  users: integer,
+});
+
+const experiment = closedObject({
+  name: text,
+  enabled: flag,
+  salt: text,
+  arms: { type: 'array', items: arm },
+});
+
+export const experiments = closedObject({ experiments: { type: 'array', items: experiment } });
+
+/** Body of every error. */
+const failure = {
+  ...closedObject({
+    error: closedObject({
+      code: { type: 'string', enum: Object.keys(ERROR_CODES) },
+      message: text,
+      details: {
+        type: 'object',
+        additionalProperties: true,
+        description: 'The offending field, its value and what is allowed.',
+      },
+      retryable: { ...flag, description: 'The same call may succeed later.' },
+      requestId: text,
+    }),
+  }),
+  description: 'Error.',
+};
+
+/** Responses of a route: its body at 200 and the error body at these statuses. */
+export function responses(body: JsonSchema, ...failures: readonly number[]): Record<string, JsonSchema> {
+  const ok = { description: 'Success.', ...body };
+  return { 200: ok, ...Object.fromEntries(failures.map((status) => [status, failure])) };
+}

@@ -1,0 +1,140 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import fastify, { type FastifyInstance } from 'fastify';
+import { WhittleError, type Log, type ServerConfig } from '../core/index.js';
+import type { Engine } from '../serving/index.js';
+import { Drain } from './drain.js';
+import { sendError } from './errors.js';
+import { Metrics } from './metrics.js';
+import { eventRoutes } from './routes/events.js';
+import { healthRoutes } from './routes/health.js';
+import { rankingRoutes } from './routes/ranking.js';
+import { statusRoutes } from './routes/status.js';
+import { REQUEST_ID_PATTERN } from './schemas/fields.js';
+import { compileValidator } from './validator.js';
+
+/** Time that a client has to send its request; against connections that trickle bytes. */
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Time beyond the deadline that open requests get when the server closes. */
+const DRAIN_MARGIN_MS = 5_000;
+
+export interface ServerOptions {
+  readonly config: ServerConfig['server'];
+  readonly log: Log;
+  /** Whittle's version, shown on the API's page. */
+  readonly version: string;
+}
+
+export interface Server {
+  readonly fastify: FastifyInstance;
+  /** Answers the URL it listens on. @throws PORT_IN_USE; CONFIG_INVALID for a host or port it may not use. */
+  listen(): Promise<string>;
+  /** Refuses new requests, lets open ones finish within their deadline, closes. The engine stays open. */
+  close(): Promise<void>;
+}
+
+/** The HTTP interface of an engine. Nothing listens before `listen`. */
+export async function createServer(engine: Engine, { config, log, version }: ServerOptions): Promise<Server> {
+  const metrics = new Metrics(engine);
+  const drain = new Drain();
+  const app = openFastify(config, log);
+  addHooks(app, drain, metrics);
+  await addPages(app, version);
+  // Routes come after the page's plugin is loaded, which collects them.
+  await app.register((scope, _options, done) => {
+    rankingRoutes(scope, engine);
+    eventRoutes(scope, engine);
+    statusRoutes(scope, engine);
+    healthRoutes(scope, metrics, () => (drain.draining ? 'the server is stopping' : engine.notReadyReason()));
+    done();
+  });
+  await app.ready();
+  return {
+    fastify: app,
+    listen: () => listen(app, config),
+    close: async () => {
+      await drain.drain(config.deadlineMs + DRAIN_MARGIN_MS);
+      await app.close();
+    },
+  };
+}
+
+function openFastify({ bodyLimitBytes }: ServerConfig['server'], log: Log): FastifyInstance {
+  const app = fastify({
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // `close` drains first; what is still open then is idle or too slow.
+    forceCloseConnections: true,
+    genReqId: requestIdOf,
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply, log),
+  });
+  app.removeContentTypeParser('text/plain');
+  app.setValidatorCompiler(compileValidator);
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
+  app.setNotFoundHandler((request, reply) => {
+    const route = `${request.method} ${request.url}`;
+    const error = new WhittleError('NOT_FOUND', `There is no ${route.slice(0, 200)}; see /docs`, {
+      field: 'url',
+    });
+    return sendError(error, request, reply, log);
+  });
+  return app;
+}
+
+const requestIdPattern = new RegExp(REQUEST_ID_PATTERN);
+
+function requestIdOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
+  const given = headers['x-request-id'];
+  return typeof given === 'string' && requestIdPattern.test(given) ? given : randomUUID();
+}
+
+function addHooks(app: FastifyInstance, drain: Drain, metrics: Metrics): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    if (request.url.startsWith('/v1/')) drain.enter(reply.raw);
+    done();
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    metrics.countResponse(request.routeOptions.url, reply.statusCode);
+    done();
+  });
+}
+
+async function addPages(app: FastifyInstance, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Whittle',
+        version,
+        description: 'Serves a ranking model and its compressed variants side by side.',
+      },
+    },
+  });
+  await app.register(swaggerUi, { routePrefix: '/docs' });
+}
+
+async function listen(app: FastifyInstance, { host, port }: ServerConfig['server']): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') {
+      const advice = 'stop the process that listens there or set another server.port';
+      throw new WhittleError(
+        'PORT_IN_USE',
+        `Port ${port} on ${host} is in use: ${advice}`,
+        { host, port },
+        thrown,
+      );
+    }
+    throw new WhittleError(
+      'CONFIG_INVALID',
+      `Cannot listen on ${host}:${port}: ${String(code)}`,
+      { host, port },
+      thrown,
+    );
+  }
+}
