@@ -35,8 +35,16 @@ interface SharedWeight {
  * weighted with the second moment of the layer's inputs on the calibration requests, so that the outputs (and not the
  * weights) change least. The bias stays. Handles MatMul (inputs of any rank) and Gemm with constant float32 weights,
  * from opset 7 on; a layer that would not shrink is left.
+ * @throws RECIPE_INVALID where both rankShare and retainedEnergy are given.
  */
 export function lowRank(parameters: LowRankParameters = {}): Pass {
+  const { rankShare, retainedEnergy } = parameters;
+  if (rankShare !== undefined && retainedEnergy !== undefined)
+    throw new WhittleError('RECIPE_INVALID', 'low-rank takes rankShare or retainedEnergy, not both', {
+      field: 'retainedEnergy',
+      value: retainedEnergy,
+      allowed: 'absent beside rankShare',
+    });
   return async (model, context) => {
     const { layers, left } = findDenseLayers(model);
     const weights = sharedWeights(layers);

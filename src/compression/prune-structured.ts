@@ -43,42 +43,37 @@ export function pruneStructured(parameters: PruneStructuredParameters = {}): Pas
     const changed: LayerChange[] = [];
     const refused: LeftLayer[] = [];
     let current = model;
-    let shapes: ChainContext['shapes'] | undefined;
+    let view = layers.length === 0 ? undefined : await viewOf(model, context);
     for (const { name, node, output } of layers) {
-      shapes ??= await shapesOf(current, context);
-      const chain = chainFrom(current, output, shapes);
+      const chain = chainFrom(must(view, 'view of the graph'), output);
       if (typeof chain === 'string') refused.push({ layer: name, op: node.op, reason: chain });
       else {
         const pruned = await pruneChain(current, chain, parameters.share ?? 0.5, choose);
         changed.push(pruned.change);
         current = pruned.model;
-        shapes = undefined;
+        view = await viewOf(current, context);
       }
     }
     return { model: current, report: { changed, left: [...left, ...refused] } };
   };
 }
 
-async function shapesOf(
-  model: Model,
-  { calibration, openSession, seed }: PassContext,
-): Promise<ChainContext['shapes']> {
-  return probeShapes(model, openSession, calibration?.[0] ?? generateFeed(model, seed));
+async function viewOf(model: Model, { calibration, openSession, seed }: PassContext): Promise<ChainContext> {
+  const { graph } = model;
+  const shapes = await probeShapes(model, openSession, calibration?.[0] ?? generateFeed(model, seed));
+  return { graph, layers: findDenseLayers(model).layers, shapes, readersOf: readersIn(graph) };
 }
 
 /** The neurons of the layer that computes `output`, or the reason why they must stay. */
-function chainFrom(model: Model, output: string, shapes: ChainContext['shapes']): NeuronChain | string {
-  const { graph } = model;
-  const { layers } = findDenseLayers(model);
-  const readersOf = readersIn(graph);
+function chainFrom(view: ChainContext, output: string): NeuronChain | string {
   const producer = must(
-    layers.find((layer) => layer.output === output),
+    view.layers.find((layer) => layer.output === output),
     `layer of ${output}`,
   );
   if (producer.outputs === 1) return 'it has one neuron';
-  const chain = traceNeurons({ graph, layers, shapes, readersOf }, producer);
+  const chain = traceNeurons(view, producer);
   if (typeof chain === 'string') return chain;
-  const shared = [producer, ...chain.readers].find(({ weightName }) => readersOf(weightName).length > 1);
+  const shared = [producer, ...chain.readers].find(({ weightName }) => view.readersOf(weightName).length > 1);
   return shared === undefined ? chain : `the weights ${shared.weightName} are shared by several nodes`;
 }
 

@@ -1,0 +1,135 @@
+import { WhittleError, toWhittleError } from '../core/index.js';
+import type { TensorMap } from '../core/index.js';
+import { checkModel, sortNodes } from '../onnx/index.js';
+import type { Model } from '../onnx/index.js';
+import { generateFeed } from './generate-feed.js';
+import { modelStats, multiplyAddsPer100Rows } from './model-stats.js';
+import type { ModelStats } from './model-stats.js';
+import { outputErrors } from './output-error.js';
+import type { OutputError, Outputs } from './output-error.js';
+import type { PassContext, PassReport } from './pass.js';
+import { createPass } from './recipes.js';
+import type { Recipe, RecipeStep } from './recipes.js';
+import { withSession } from './session.js';
+
+/** A model's size and the work of a run. */
+export interface Measured extends ModelStats {
+  readonly multiplyAddsPer100Rows: number;
+}
+
+/** What one step did. */
+export interface StepReport extends PassReport {
+  readonly step: RecipeStep;
+  readonly before: Measured;
+  readonly after: Measured;
+  /** Error of each output against the step before. */
+  readonly outputs: Readonly<Record<string, OutputError>>;
+}
+
+/** What a recipe did: plain JSON, without a clock or a machine in it, so that the same work gives the same report. */
+export interface CompressionReport {
+  readonly seed: number;
+  /** Feeds that outputs were compared on, and where they came from. */
+  readonly compared: { readonly feeds: number; readonly source: 'calibration' | 'generated' };
+  readonly steps: readonly StepReport[];
+  readonly before: Measured;
+  readonly after: Measured;
+  /** Error of each output against the model that was given. */
+  readonly outputs: Readonly<Record<string, OutputError>>;
+}
+
+/** Feeds made up where there are no calibration requests. */
+const GENERATED_FEEDS = 4;
+
+interface Stage {
+  readonly model: Model;
+  readonly outputs: Outputs;
+  readonly measured: Measured;
+}
+
+/**
+ * Applies a recipe. After each step the model is checked, ONNX Runtime loads it, and its outputs are compared with
+ * those of the step before on the calibration feeds (or generated inputs). The same model, recipe, feeds and seed give
+ * the same bytes.
+ * @throws GRAPH_UNSUPPORTED, MODEL_INVALID or RECIPE_INVALID with the step and pass in the details.
+ */
+export async function compressModel(
+  model: Model,
+  recipe: Recipe,
+  context: PassContext,
+): Promise<{ model: Model; report: CompressionReport }> {
+  const { seed } = context;
+  const given = { ...model, graph: sortNodes(model.graph) };
+  checkModel(given);
+  const feeds = comparisonFeeds(given, context);
+  const first = await firstStage(given, feeds, context);
+  const steps: StepReport[] = [];
+  let stage = first;
+  for (const [index, step] of recipe.entries()) {
+    const { next, report } = await runStep(stage, step, index + 1, feeds, context);
+    context.log.info('compression_step', {
+      step: index + 1,
+      pass: step.pass,
+      changed: report.changed.length,
+    });
+    steps.push(report);
+    stage = next;
+  }
+  const source = feeds === context.calibration ? 'calibration' : 'generated';
+  const outputs = outputErrors(first.outputs, stage.outputs);
+  const compared = { feeds: feeds.length, source } as const;
+  const report = { seed, compared, steps, before: first.measured, after: stage.measured, outputs };
+  return { model: stage.model, report };
+}
+
+function comparisonFeeds(model: Model, { calibration = [], seed }: PassContext): readonly TensorMap[] {
+  if (calibration.length > 0) return calibration;
+  return Array.from({ length: GENERATED_FEEDS }, (_, index) => generateFeed(model, seed + index));
+}
+
+/** The model as given. Inputs that were made up may be such as it cannot take. */
+async function firstStage(model: Model, feeds: readonly TensorMap[], context: PassContext): Promise<Stage> {
+  try {
+    return await stageOf(model, feeds, context);
+  } catch (thrown) {
+    if (feeds === context.calibration) throw thrown;
+    const error = toWhittleError(thrown);
+    const message = `The model does not run on generated inputs: give calibration requests. ${error.message}`;
+    throw new WhittleError('GRAPH_UNSUPPORTED', message, error.details, error);
+  }
+}
+
+async function runStep(
+  stage: Stage,
+  step: RecipeStep,
+  number: number,
+  feeds: readonly TensorMap[],
+  context: PassContext,
+): Promise<{ next: Stage; report: StepReport }> {
+  try {
+    const { model, report } = await createPass(step)(stage.model, context);
+    checkModel(model);
+    const next = model === stage.model ? stage : await stageOf(model, feeds, context);
+    const outputs = outputErrors(stage.outputs, next.outputs);
+    return { next, report: { step, ...report, before: stage.measured, after: next.measured, outputs } };
+  } catch (thrown) {
+    const error = toWhittleError(thrown);
+    const message = `Step ${number} (${step.pass}): ${error.message}`;
+    throw new WhittleError(error.code, message, { ...error.details, step: number, pass: step.pass }, error);
+  }
+}
+
+async function stageOf(
+  model: Model,
+  feeds: readonly TensorMap[],
+  { openSession }: PassContext,
+): Promise<Stage> {
+  const outputs = await withSession(model, openSession, async (session) => {
+    const results: TensorMap[] = [];
+    for (const feed of feeds) results.push(await session.run(feed));
+    return results;
+  });
+  const [feed = {}] = feeds;
+  const multiplyAdds = await multiplyAddsPer100Rows(model, feed, openSession);
+  return { model, outputs, measured: { ...modelStats(model), multiplyAddsPer100Rows: multiplyAdds } };
+}
