@@ -28,7 +28,8 @@ export interface Limits {
 
 function openDatabases(path: string, limits: Limits): LmdbFiles {
   // Without overlappingSync a commit is one only after fdatasync, so that a resolved write is durable.
-  const root = open({ path, noSubdir: false, overlappingSync: false, maxDbs: 16 });
+  // With eventTurnBatching lmdb makes promises that nobody can handle: a full disk would end the process.
+  const root = open({ path, noSubdir: false, overlappingSync: false, eventTurnBatching: false, maxDbs: 16 });
   return {
     root,
     meta: root.openDB<string | number, string>('meta', {}),

@@ -30,6 +30,17 @@ function* batches<T>(values: Iterable<T>, size: number): Generator<T[]> {
   if (batch.length > 0) yield batch;
 }
 
+/** Why a transaction failed. lmdb gives what its commit met as a promise that rejects in the same turn. */
+async function commitReason(failure: unknown): Promise<string> {
+  if (!(failure instanceof Error && 'commitError' in failure)) return String(failure);
+  try {
+    await Promise.race([failure.commitError, new Promise((resolve) => setImmediate(resolve))]);
+    return failure.message;
+  } catch (reason) {
+    return String(reason);
+  }
+}
+
 class LmdbStore implements Store {
   private readonly path: string;
   private readonly files: LmdbFiles;
@@ -148,7 +159,7 @@ class LmdbStore implements Store {
     try {
       return await this.files.root.childTransaction(run);
     } catch (cause) {
-      throw storeFailed(this.path, `it could not be written: ${String(cause)}`, cause);
+      throw storeFailed(this.path, `it could not be written: ${await commitReason(cause)}`, cause);
     }
   }
 
