@@ -1,14 +1,11 @@
 export { annRecallAtK } from './recall.js';
 export { buildFlatModel, openFlatIndex, openFlatModel } from './flat-index.js';
 export { buildHnswIndex, loadHnswIndex } from './hnsw-index.js';
-export type { HnswBuildOptions, HnswIndex, HnswLoadOptions } from './hnsw-index.js';
 export { topByPopularity } from './popularity.js';
 export { buildTextIndex } from './text-index-data.js';
-export type { TextField, TextIndexData, TextIndexOptions } from './text-index-data.js';
-export type { TextLanguage } from './text-analysis.js';
+export type { TextIndexData, TextIndexOptions } from './text-index-data.js';
 export { decodeTextIndex, encodeTextIndex } from './text-codec.js';
 export { openTextIndex } from './text-index.js';
-export type { TextIndex, TextSearchResult } from './text-index.js';
-export type { IndexShape, Metric, SearchResult, VectorIndex } from './vector-index.js';
+export type { TextIndex } from './text-index.js';
+export type { Metric, SearchResult, VectorIndex } from './vector-index.js';
 export { openVectorIndex } from './open-index.js';
-export { readVectors } from './files.js';
