@@ -45,7 +45,7 @@ export interface StepResult {
 /**
  * Trains a model: ONNX Runtime computes the loss and its gradients, Adam moves the weights in place between runs.
  * There is no hidden randomness: equal feeds and the same number of threads give equal weights, bit for bit. Feed
- * dropout masks and noise as inputs. A run blocks the calling thread until it is done.
+ * dropout masks and noise as inputs. A run blocks the calling thread until it is done; await each call before the next.
  */
 export class Trainer {
   readonly #options: TrainerOptions;
