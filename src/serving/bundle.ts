@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readManifest, verifyFiles, type BundleManifest } from '../core/index.js';
-import { externalFiles } from '../onnx/index.js';
+import { readModel } from '../onnx/index.js';
 import type { ItemFeatures } from './binding.js';
 import { openCatalogue, type Catalogue } from './catalogue.js';
 import { openItemFeatures } from './item-features.js';
@@ -12,6 +12,8 @@ export interface OpenBundle {
   readonly manifest: BundleManifest;
   readonly catalogue: Catalogue;
   readonly features: ItemFeatures;
+  /** Sizes by variant. */
+  readonly variantBytes: ReadonlyMap<string, VariantBytes>;
 }
 
 /**
@@ -23,16 +25,27 @@ export async function openBundle(directory: string): Promise<OpenBundle> {
   await verifyFiles(directory, manifest);
   const catalogue = await openCatalogue(directory, manifest);
   const features = await openItemFeatures(directory, manifest.contract?.inputs ?? [], catalogue);
-  return { directory, manifest, catalogue, features };
+  const sizes = Object.entries(manifest.variants).map(
+    async ([name, { file }]): Promise<[string, VariantBytes]> => [
+      name,
+      await variantBytes(join(directory, file)),
+    ],
+  );
+  return { directory, manifest, catalogue, features, variantBytes: new Map(await Promise.all(sizes)) };
 }
 
-/** Bytes of a variant: its graph file, and the weight files it points at, which other variants may share. */
-export async function variantBytes(
-  directory: string,
-  file: string,
-): Promise<{ fileBytes: number; weightBytes: number }> {
-  const path = join(directory, file);
-  const weights = await externalFiles(path);
+/** Bytes of a variant's graph file, and of the weight files it points at, which other variants may share. */
+export interface VariantBytes {
+  readonly fileBytes: number;
+  readonly weightBytes: number;
+}
+
+async function variantBytes(path: string): Promise<VariantBytes> {
+  const { initializers } = (await readModel(path)).graph;
+  const paths = [...initializers.values()].map(({ content }) =>
+    content.kind === 'file' ? content.path : path,
+  );
+  const weights = [...new Set(paths)].filter((weight) => weight !== path);
   const sizes = await Promise.all(weights.map(async (weight) => (await stat(weight)).size));
   return { fileBytes: (await stat(path)).size, weightBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }

@@ -20,7 +20,10 @@ export interface Catalogue {
  */
 export async function openCatalogue(directory: string, manifest: BundleManifest): Promise<Catalogue> {
   const { file, idColumn, titleColumn, popularityColumn, rows } = manifest.catalogue;
-  const columns = await readItems(join(directory, file), titleColumn === undefined ? [idColumn] : [idColumn, titleColumn]);
+  const columns = await readItems(
+    join(directory, file),
+    titleColumn === undefined ? [idColumn] : [idColumn, titleColumn],
+  );
   const texts = (name: string): readonly string[] => {
     const column = columns[name];
     if (column === undefined) throw missingColumn(file, name, Object.keys(columns));

@@ -332,7 +332,6 @@ export class BundleEngine implements Engine {
     this.#store.appendExposure({
       requestId: answer.requestId,
       timeMs: Date.now(),
-      endpoint,
       ...(request.user === undefined ? {} : { user: request.user }),
       ...(answer.experiment === undefined ? {} : { experiment: answer.experiment }),
       ...(answer.arm === undefined ? {} : { arm: answer.arm }),

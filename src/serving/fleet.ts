@@ -22,7 +22,11 @@ export class Fleet {
    * Starts the runners of all retrievers and of the given variants (default: all).
    * @throws RUNNER_START_FAILED, after stopping those that did start: a server never starts half.
    */
-  static async start(bundle: OpenBundle, options: RunnerOptions, variants?: readonly string[]): Promise<Fleet> {
+  static async start(
+    bundle: OpenBundle,
+    options: RunnerOptions,
+    variants?: readonly string[],
+  ): Promise<Fleet> {
     const fleet = new Fleet(bundle, options, variants);
     const outcomes = await Promise.allSettled(fleet.#runners().map((runner) => runner.start()));
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
@@ -81,10 +85,18 @@ function openRankers(
   const { contract } = manifest;
   if (contract === undefined) return new Map();
   const served = Object.entries(manifest.variants).filter(([name]) => chosen?.includes(name) ?? true);
-  return new Map(served.map(([name, { file }]) => [name, openRanker(directory, name, file, contract, options)]));
+  return new Map(
+    served.map(([name, { file }]) => [name, openRanker(directory, name, file, contract, options)]),
+  );
 }
 
-function openRanker(directory: string, name: string, file: string, contract: Contract, options: RunnerOptions): Ranker {
+function openRanker(
+  directory: string,
+  name: string,
+  file: string,
+  contract: Contract,
+  options: RunnerOptions,
+): Ranker {
   return new Ranker(name, resolve(directory, file), contract, options);
 }
 
@@ -102,4 +114,3 @@ function openRetrievers({ directory, manifest }: OpenBundle, options: RunnerOpti
 export function bundleVersion({ manifest }: OpenBundle): string {
   return sha256(JSON.stringify(manifest)).slice(0, 16);
 }
-

@@ -44,7 +44,8 @@ export interface Ranked {
   readonly queueMs: number;
 }
 
-interface Found {
+/** Candidates and what it took to find them. */
+export interface Found {
   readonly candidates: Candidates;
   readonly retrieveMs: number;
   readonly queueMs: number;
@@ -118,7 +119,12 @@ function popular(bundle: OpenBundle, { k, exclude }: PipelineRequest): Ranked {
   };
 }
 
-async function retrieve(retriever: Retriever, count: number, request: PipelineRequest): Promise<Found> {
+/** The `count` best candidates of a request that it does not exclude. */
+export async function retrieve(
+  retriever: Retriever,
+  count: number,
+  request: PipelineRequest,
+): Promise<Found> {
   const startedAt = performance.now();
   const job = retrieveJob(retriever, count + request.exclude.size, request);
   const { result, queueMs } = await retriever.retrieve(job, request.deadlineAt);
@@ -201,7 +207,8 @@ async function rankFound(
   };
 }
 
-function rankJob(
+/** What a ranker gets to score a request's candidates. */
+export function rankJob(
   contract: Contract,
   bundle: OpenBundle,
   request: PipelineRequest,

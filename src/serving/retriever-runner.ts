@@ -1,9 +1,22 @@
 /** Entry script of a retriever's runner: a tower and an index, an index alone, or a text index. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { float32Data, must, WhittleError, type RetrieverSpec, type Tensor, type TensorMap } from '../core/index.js';
+import {
+  float32Data,
+  must,
+  WhittleError,
+  type RetrieverSpec,
+  type Tensor,
+  type TensorMap,
+} from '../core/index.js';
 import { decodeTextIndex, openTextIndex, openVectorIndex, type SearchResult } from '../retrieval/index.js';
-import { hostRunner, openSession, type HostedRunner, type RunnerRequest, type RunnerResponse } from '../runtime/index.js';
+import {
+  hostRunner,
+  openSession,
+  type HostedRunner,
+  type RunnerRequest,
+  type RunnerResponse,
+} from '../runtime/index.js';
 import { checkContract } from './contract-check.js';
 
 /** What the gateway passes at the start. */
@@ -23,7 +36,8 @@ async function openTower({ directory, retriever, threads }: RetrieverRunnerSpec)
   const path = join(directory, retriever.file);
   const session = await openSession(path, { threads });
   checkContract(path, session.inputs, retriever.inputs);
-  return async (tensors) => must((await session.run(tensors, [retriever.output]))[retriever.output], retriever.output);
+  return async (tensors) =>
+    must((await session.run(tensors, [retriever.output]))[retriever.output], retriever.output);
 }
 
 function answer({ rows, scores }: SearchResult, count: number, k: number): RunnerResponse {
@@ -54,13 +68,20 @@ async function openTextRunner(path: string, rows: number): Promise<HostedRunner>
   const bytes = await readFile(path);
   const index = openTextIndex(decodeTextIndex(bytes));
   if (index.size !== rows) {
-    throw new WhittleError('BUNDLE_INVALID', `${path} has ${index.size} documents; the catalogue has ${rows} items`, { path });
+    throw new WhittleError(
+      'BUNDLE_INVALID',
+      `${path} has ${index.size} documents; the catalogue has ${rows} items`,
+      { path },
+    );
   }
   return {
     handle: ({ meta }: RunnerRequest) => {
       const k = Number(meta['k']);
       const queries = meta['queries'] as readonly string[];
-      const result = { rows: new Int32Array(queries.length * k).fill(-1), scores: new Float32Array(queries.length * k) };
+      const result = {
+        rows: new Int32Array(queries.length * k).fill(-1),
+        scores: new Float32Array(queries.length * k),
+      };
       queries.forEach((query, place) => {
         const found = index.search(query, k);
         result.rows.set(found.rows, place * k);
@@ -74,5 +95,7 @@ async function openTextRunner(path: string, rows: number): Promise<HostedRunner>
 hostRunner((given) => {
   const spec = given as RetrieverRunnerSpec;
   const { retriever, directory, rows } = spec;
-  return retriever.kind === 'text' ? openTextRunner(join(directory, retriever.file), rows) : openVectorRunner(spec);
+  return retriever.kind === 'text'
+    ? openTextRunner(join(directory, retriever.file), rows)
+    : openVectorRunner(spec);
 });

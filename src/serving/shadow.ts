@@ -26,7 +26,11 @@ export class Shadow {
   /** Grows by the share at each answer; a shadow is due whenever it passes 1, so the share is exact. */
   #due = 0;
 
-  constructor(config: ServerConfig['shadow'], full: Ranker | undefined, observe: (observation: Observation) => void) {
+  constructor(
+    config: ServerConfig['shadow'],
+    full: Ranker | undefined,
+    observe: (observation: Observation) => void,
+  ) {
     this.#config = config;
     this.#full = full;
     this.#observe = observe;

@@ -1,6 +1,6 @@
 import { must } from '../core/index.js';
 import { readProcessStats } from '../runtime/index.js';
-import { variantBytes, type OpenBundle } from './bundle.js';
+import type { OpenBundle } from './bundle.js';
 import type { Fleet } from './fleet.js';
 import type { Ranker } from './ranker.js';
 import type { Retriever } from './retriever.js';
@@ -18,7 +18,7 @@ export function variantStatuses(
   return Promise.all(
     [...fleet.rankers].map(async ([name, ranker]) => {
       const { file, parent, recipe } = must(bundle.manifest.variants[name], `variant ${name}`);
-      const { fileBytes, weightBytes } = await variantBytes(bundle.directory, file);
+      const { fileBytes, weightBytes } = must(bundle.variantBytes.get(name), `bytes of ${name}`);
       const latency = traffic.latency(name);
       return {
         name,

@@ -26,7 +26,10 @@ export function buildTowerModel(shape: TowerShape, retriever: TrainedRetriever):
 }
 
 /** The item tower's output, float32 `[items, dimensions + 1]`: each item's vector and its bias. */
-export function itemVectors({ dimensions }: TowerShape, { itemTable: table, itemBias }: TrainedRetriever): Float32Array {
+export function itemVectors(
+  { dimensions }: TowerShape,
+  { itemTable: table, itemBias }: TrainedRetriever,
+): Float32Array {
   const items = itemBias.length - 1;
   const vectors = new Float32Array(items * (dimensions + 1));
   for (let item = 1; item <= items; item++) {
@@ -58,6 +61,10 @@ export function buildRankerModel(shape: RankerShape, retriever: TrainedRetriever
   return builder.build();
 }
 
-function itemTable(builder: GraphBuilder, { dimensions }: TowerShape, { itemTable: table }: TrainedRetriever): string {
+function itemTable(
+  builder: GraphBuilder,
+  { dimensions }: TowerShape,
+  { itemTable: table }: TrainedRetriever,
+): string {
   return builder.initializer('items.table', float32(table, [table.length / dimensions, dimensions]));
 }

@@ -150,17 +150,16 @@ function lossGraph(
   const states = encodeHistory(set, shape, history, table, { dropout, lastOnly: false });
   const chosen = op.Gather(op.Reshape(states, [-1, width]), position);
   const user = addPeriod(set, shape, chosen, period);
-  const logits = op.Sub(
-    op.Add(op.MatMul(user, op.Transpose(op.Gather(table, classes), { perm: [1, 0] })), bias),
-    correction,
-  );
-  const likelihood = op.LogSoftmax(logits, { axis: 1 });
-  const hit = op.GatherElements(likelihood, op.Unsqueeze(label, [1]), { axis: 1 });
-  const mean = (value: string): string => op.ReduceMean(value, [0, 1], { keepdims: 0 });
-  const smooth = training.labelSmoothing;
-  builder.node('Neg', [op.Add(op.Mul(mean(hit), 1 - smooth), op.Mul(mean(likelihood), smooth))], {}, [
-    'loss',
-  ]);
+  const classTable = op.Gather(table, classes);
+  const offsets = op.Sub(bias, correction);
+  const logits = op.Add(op.Gemm(user, classTable, { transB: 1 }), offsets);
+  const entropy = op.SoftmaxCrossEntropyLoss(logits, label, { reduction: 'mean' });
+  // Smoothing towards equal shares adds ε (logit of the label − mean logit), which needs no pass over all logits.
+  const excess = (values: string): string =>
+    op.Sub(op.Gather(values, label), op.ReduceMean(values, [0], { keepdims: 1 }));
+  const ahead = op.Add(op.ReduceSum(op.Mul(user, excess(classTable)), [1], { keepdims: 0 }), excess(offsets));
+  const smoothing = op.Mul(op.ReduceMean(ahead, [0], { keepdims: 0 }), training.labelSmoothing);
+  builder.node('Add', [entropy, smoothing], {}, ['loss']);
   builder.output('loss', 'float32', []);
   return { builder, names: set.names };
 }

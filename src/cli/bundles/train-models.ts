@@ -1,0 +1,129 @@
+import { createRandom, must, type OpenSession } from '../../core/index.js';
+import type { Dataset } from '../../data/index.js';
+import {
+  periodBoundaries,
+  trainRanker,
+  trainRetriever,
+  type RankerShape,
+  type TowerShape,
+  type TrainedRetriever,
+  type TrainingProgress,
+  type UserSequence,
+  type Weights,
+} from '../../training/index.js';
+import type { Output } from '../output.js';
+import type { Cut } from './protocol.js';
+
+/** What can be chosen about training; see `whittle train --help`. */
+export interface TrainSettings {
+  readonly seed: number;
+  readonly dimensions: number;
+  readonly maxLength: number;
+  readonly epochs: number;
+  readonly rankerExamples: number;
+  readonly hidden: readonly number[];
+  readonly threads: number;
+}
+
+/** Everything that serving a trained recommender needs. */
+export interface TrainedModels {
+  readonly retriever: TrainedRetriever;
+  readonly ranker: Weights;
+  readonly shape: RankerShape;
+  readonly boundaries: readonly number[];
+}
+
+const PERIODS = 64;
+
+/** Trains the towers, then the ranker on what they retrieve. Same data, settings and threads: same weights. */
+export async function trainModels(
+  dataset: Dataset,
+  { train }: Cut,
+  settings: TrainSettings,
+  openSession: OpenSession,
+  output: Output,
+): Promise<TrainedModels> {
+  const sequences = userSequences(train);
+  const boundaries = periodBoundaries(
+    train.timesSeconds.flatMap((times) => [...times]),
+    PERIODS,
+  );
+  const { dimensions, maxLength, threads } = settings;
+  const tower: TowerShape = { dimensions, maxLength, blocks: 2, heads: 2, periods: boundaries.length + 1 };
+  const random = createRandom(settings.seed);
+  const common = { sequences, boundaries, openSession, threads };
+  const retriever = await withProgress(output, 'two towers', (onProgress) =>
+    trainRetriever({
+      ...common,
+      texts: itemTexts(dataset),
+      shape: tower,
+      epochs: settings.epochs,
+      batchWindows: 64,
+      learningRate: 3e-3,
+      dropout: 0.3,
+      labelSmoothing: 0.1,
+      maxWords: 512,
+      maxClasses: 20_000,
+      random: random.fork('retriever'),
+      onProgress,
+    }),
+  );
+  const shape: RankerShape = { tower, crossLayers: 2, hidden: settings.hidden };
+  const ranker = await withProgress(output, 'ranker', (onProgress) =>
+    trainRanker({
+      ...common,
+      items: dataset.catalogue.ids.length,
+      shape,
+      retriever,
+      examples: settings.rankerExamples,
+      batchExamples: 32,
+      hardNegatives: 24,
+      randomNegatives: 7,
+      learningRate: 5e-4,
+      dropout: 0.2,
+      weightDecay: 0.01,
+      random: random.fork('ranker'),
+      onProgress,
+    }),
+  );
+  return { retriever, ranker, shape, boundaries };
+}
+
+function userSequences(train: Cut['train']): UserSequence[] {
+  return train.items.map((items, user) => {
+    const visits = train.baskets?.[user];
+    return {
+      // Item numbers of the models start at 1; 0 pads.
+      items: items.map((item) => item + 1),
+      timesSeconds: must(train.timesSeconds[user], 'times'),
+      ...(visits === undefined ? {} : { visits }),
+    };
+  });
+}
+
+/** Title and text columns of each item, joined. */
+export function itemTexts({ catalogue }: Dataset): string[] {
+  const texts = Object.values(catalogue.columns).filter((column) => !(column instanceof Float64Array));
+  return catalogue.titles.map((title, item) =>
+    [title, ...texts.map((column) => String(column[item]))].join(' '),
+  );
+}
+
+async function withProgress<T>(
+  output: Output,
+  title: string,
+  run: (onProgress: (progress: TrainingProgress) => void) => Promise<T>,
+): Promise<T> {
+  const bar = output.progress(title);
+  try {
+    return await run(({ step, totalSteps, loss, samplesPerSecond, etaSeconds }) => {
+      bar.update(
+        step,
+        totalSteps,
+        `loss ${loss.toFixed(3)}, ${samplesPerSecond.toFixed(0)} samples/s, ${etaSeconds.toFixed(0)} s left`,
+      );
+    });
+  } finally {
+    bar.end();
+  }
+}

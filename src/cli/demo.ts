@@ -1,0 +1,58 @@
+import type { Command } from 'commander';
+import { readRecipe } from '../compression/index.js';
+import { createDemoWorld } from '../data/index.js';
+import { compressVariant } from './compress.js';
+import { parseWholeNumber } from './options.js';
+import { createOutput } from './output.js';
+import { trainBundle } from './train.js';
+
+interface DemoOptions {
+  readonly out: string;
+  readonly items: number;
+  readonly users: number;
+  readonly interactions: number;
+  readonly seed: number;
+  readonly json?: boolean;
+}
+
+/** `whittle demo`: a made-up shop of any size, trained, compressed and ready to be served. */
+export function demoCommand(program: Command): void {
+  program
+    .command('demo')
+    .summary('build a demo bundle from a made-up shop')
+    .description(
+      'Generates a shop and its customers from a seed, trains on them and makes the int8, pruned and lowrank variants.',
+    )
+    .option('--out <folder>', 'where to write the bundle', 'models/demo')
+    .option('--items <count>', 'items of the shop', parseWholeNumber, 5_000)
+    .option('--users <count>', 'customers', parseWholeNumber, 20_000)
+    .option('--interactions <count>', 'mean number of clicks a customer', parseWholeNumber, 30)
+    .option('--seed <seed>', 'same seed and sizes: the same bundle, bit for bit', parseWholeNumber, 1)
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ whittle demo\n  $ whittle demo --items 500 --users 1000 --out models/small\n',
+    )
+    .action((options: DemoOptions) => buildDemo(options));
+}
+
+async function buildDemo({ out, items, users, interactions, seed, json }: DemoOptions): Promise<void> {
+  const output = createOutput(json ?? false);
+  const world = { items, users, interactionsPerUser: interactions, seed };
+  const { dataset } = createDemoWorld(world);
+  const settings = {
+    seed,
+    dimensions: 32,
+    maxLength: 50,
+    epochs: 3,
+    rankerExamples: 40_000,
+    hidden: [1024, 768, 256],
+    threads: 2,
+  };
+  await trainBundle(out, dataset, 'last-item', settings, { dataset: 'demo', world }, output);
+  for (const name of ['int8', 'pruned', 'lowrank']) {
+    output.note(`making variant ${name}`);
+    await compressVariant(out, name, 'full', await readRecipe(name), seed);
+  }
+  output.result({ bundle: out, world }, `${out}: full, int8, pruned and lowrank are ready`);
+}

@@ -1,0 +1,117 @@
+import { basename } from 'node:path';
+import type { Command } from 'commander';
+import { readDataset, type ColumnMapping, type Dataset } from '../data/index.js';
+import { openSession } from '../runtime/index.js';
+import { cutDataset, defaultProtocol, parseProtocol, type Cut } from './bundles/protocol.js';
+import { trainModels, type TrainSettings } from './bundles/train-models.js';
+import { writeBundle } from './bundles/write-bundle.js';
+import { parseWholeNumber } from './options.js';
+import { createOutput, type Output } from './output.js';
+
+interface TrainOptions {
+  readonly out: string;
+  readonly holdOut?: string;
+  readonly seed: number;
+  readonly epochs?: number;
+  readonly dimensions: number;
+  readonly rankerExamples: number;
+  readonly threads: number;
+  readonly map?: string[];
+  readonly json?: boolean;
+}
+
+/** `whittle train`: from a data set to a bundle that can be served. */
+export function trainCommand(program: Command): void {
+  program
+    .command('train')
+    .summary('train a retriever and a ranker on a data set and write a bundle')
+    .description(
+      'Reads CSV, TSV, JSONL (gzip too) or Parquet, or a folder in the MovieLens, Online Retail or BEIR layout; trains a two-tower retriever and a DCN-v2 ranker; writes a bundle.',
+    )
+    .argument('<dataset>', 'file or folder')
+    .requiredOption('--out <folder>', 'where to write the bundle, for example models/movielens')
+    .option(
+      '--hold-out <protocol>',
+      'what to keep back for `evaluate`: last-item, last-basket or none (default: last-basket where the data has baskets, else last-item)',
+    )
+    .option(
+      '--map <column=name...>',
+      'columns of a single file: user=…, item=…, time=…, rating=…, quantity=…, query=…, text=…',
+    )
+    .option('--seed <seed>', 'same data, seed and threads: same weights', parseWholeNumber, 1)
+    .option(
+      '--epochs <count>',
+      'passes of the retriever over the data (default: by its size)',
+      parseWholeNumber,
+    )
+    .option('--dimensions <count>', 'width of item and user vectors', parseWholeNumber, 64)
+    .option('--ranker-examples <count>', 'decisions the ranker learns from', parseWholeNumber, 40_000)
+    .option('--threads <count>', 'threads of the training', parseWholeNumber, 2)
+    .option('--json', 'print the result as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ whittle train ../data/movielens-latest-small --out models/movielens\n  $ whittle train events.csv --map user=customer item=sku time=ts --out models/shop\n',
+    )
+    .action((dataset: string, options: TrainOptions) => train(dataset, options));
+}
+
+async function train(path: string, options: TrainOptions): Promise<void> {
+  const output = createOutput(options.json ?? false);
+  const startedAt = performance.now();
+  const dataset = await readDataset(path, parseMapping(options.map));
+  const protocol = options.holdOut === undefined ? defaultProtocol(dataset) : parseProtocol(options.holdOut);
+  await trainBundle(
+    options.out,
+    dataset,
+    protocol,
+    settingsOf(options, dataset),
+    { dataset: dataset.name },
+    output,
+  );
+  const seconds = (performance.now() - startedAt) / 1000;
+  output.result(
+    { bundle: options.out, protocol, seconds },
+    `${options.out}: trained in ${seconds.toFixed(0)} s, held out: ${protocol}`,
+  );
+}
+
+/** Trains on what the protocol leaves and writes the bundle. */
+export async function trainBundle(
+  out: string,
+  dataset: Dataset,
+  protocol: Parameters<typeof cutDataset>[1],
+  settings: TrainSettings,
+  source: Readonly<Record<string, unknown>>,
+  output: Output,
+): Promise<Cut> {
+  const cut = cutDataset(dataset, protocol);
+  const interactions = dataset.interactions.item.length;
+  output.note(
+    `${dataset.name}: ${dataset.catalogue.ids.length} items, ${dataset.users.length} users, ${interactions} interactions, ${dataset.queries.length} queries`,
+  );
+  const provenance = { ...source, protocol, settings };
+  const content = { name: basename(out), dataset, cut, provenance };
+  if (interactions === 0) await writeBundle(out, content);
+  else
+    await writeBundle(out, {
+      ...content,
+      models: await trainModels(dataset, cut, settings, openSession, output),
+    });
+  return cut;
+}
+
+function settingsOf(options: TrainOptions, { interactions }: Dataset): TrainSettings {
+  const { seed, dimensions, rankerExamples, threads } = options;
+  const epochs = options.epochs ?? defaultEpochs(interactions.item.length);
+  return { seed, dimensions, maxLength: 50, epochs, rankerExamples, hidden: [1024, 512, 256], threads };
+}
+
+/** About a million predictions in all, three to ten passes. */
+export function defaultEpochs(interactions: number): number {
+  return Math.max(3, Math.min(10, Math.round(1_200_000 / Math.max(1, interactions))));
+}
+
+function parseMapping(pairs: readonly string[] | undefined): ColumnMapping | undefined {
+  if (pairs === undefined) return undefined;
+  return Object.fromEntries(pairs.map((pair) => pair.split('=', 2))) as unknown as ColumnMapping;
+}
