@@ -8,4 +8,4 @@ export { decodeTextIndex, encodeTextIndex } from './text-codec.js';
 export { openTextIndex } from './text-index.js';
 export type { TextIndex } from './text-index.js';
 export type { Metric, SearchResult, VectorIndex } from './vector-index.js';
-export { openVectorIndex } from './open-index.js';
+export { openVectorIndex, readVectors } from './open-index.js';
