@@ -1,5 +1,13 @@
 import type { Tensor } from '../core/index.js';
-import { attributesOf, freshName, initializerOf, namesInUse, removeUnused } from '../onnx/index.js';
+import {
+  attributesOf,
+  freshName,
+  initializerOf,
+  namesInUse,
+  removeUnused,
+  replaceNodes,
+  withInitializers,
+} from '../onnx/index.js';
 import type { Attributes, Graph, Initializer, Model, Node } from '../onnx/index.js';
 
 /** Collects the new tensors and the nodes that stand in for others, and then makes the changed model. */
@@ -8,7 +16,7 @@ export class GraphEdit {
   readonly graph: Graph;
   readonly #model: Model;
   readonly #names: Set<string>;
-  readonly #initializers: Map<string, Initializer>;
+  readonly #tensors: Initializer[] = [];
   readonly #replacements = new Map<Node, readonly Node[]>();
   readonly #reshaped = new Set<string>();
 
@@ -16,13 +24,12 @@ export class GraphEdit {
     this.#model = model;
     this.graph = model.graph;
     this.#names = namesInUse(model.graph);
-    this.#initializers = new Map(model.graph.initializers);
   }
 
   /** Stores a tensor, whose buffer is shared, and answers its name: `base`, or that with a number. */
   tensor(base: string, tensor: Tensor): string {
     const name = freshName(this.#names, base);
-    this.#initializers.set(name, initializerOf(name, tensor));
+    this.#tensors.push(initializerOf(name, tensor));
     return name;
   }
 
@@ -36,11 +43,6 @@ export class GraphEdit {
     this.#replacements.set(node, nodes);
   }
 
-  /** The node as it will be, for edits on top of edits; only where one node stands in for it. */
-  current(node: Node): Node {
-    return this.#replacements.get(node)?.[0] ?? node;
-  }
-
   /** Says that a value's shape is another now, so that a recorded one is dropped. */
   reshape(value: string): void {
     this.#reshaped.add(value);
@@ -49,10 +51,9 @@ export class GraphEdit {
   /** The changed model, without the nodes and tensors that nothing uses any more. */
   build(): Model {
     const { graph } = this;
-    const nodes = graph.nodes.flatMap((node) => this.#replacements.get(node) ?? [node]);
     const valueInfos = graph.valueInfos.filter((value) => !this.#reshaped.has(value.name));
-    const changed = removeUnused({ ...graph, nodes, valueInfos, initializers: this.#initializers });
-    return { ...this.#model, graph: changed };
+    const replaced = replaceNodes({ ...graph, valueInfos }, this.#replacements);
+    return { ...this.#model, graph: removeUnused(withInitializers(replaced, this.#tensors)) };
   }
 }
 
