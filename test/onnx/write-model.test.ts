@@ -98,6 +98,25 @@ describe('large weights', () => {
     expect(await run(join(folder, 'b', 'copy.onnx'))).toEqual(await run(join(folder, 'a', 'full.onnx')));
   });
 
+  test('inside a branch are found by ONNX Runtime too', async () => {
+    const builder = new GraphBuilder();
+    builder.input('ids', 'int64', [2]);
+    const flag = builder.op.Greater(builder.op.Cast(builder.op.Size('ids'), { to: 'float32' }), 1);
+    const branch = (name: string) => {
+      const inner = new GraphBuilder({ name });
+      const values = inner.initializer(`${name}_table`, float32(table, [ROWS, COLUMNS]));
+      inner.node('Gather', [values, 'ids'], {}, [`${name}_rows`]);
+      inner.output(`${name}_rows`);
+      return inner.build().graph;
+    };
+    builder.node('If', [flag], { then_branch: branch('then'), else_branch: branch('else') }, ['y']);
+    builder.output('y');
+    await writeModel(builder.build(), join(folder, 'branches.onnx'));
+    expect(await readdir(join(folder, 'weights'))).toHaveLength(1);
+    expect((await stat(join(folder, 'branches.onnx'))).size).toBeLessThan(2000);
+    expect(await run(join(folder, 'branches.onnx'))).toEqual(await run(encodeModel(builder.build())));
+  });
+
   test('of a size no buffer holds are refused by encodeModel with the remedy, and counted without being read', async () => {
     const path = join(folder, 'sparse.bin');
     const bytes = 3 * 2 ** 30;
