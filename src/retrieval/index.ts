@@ -8,4 +8,5 @@ export { decodeTextIndex, encodeTextIndex } from './text-codec.js';
 export { openTextIndex } from './text-index.js';
 export type { TextIndex } from './text-index.js';
 export type { Metric, SearchResult, VectorIndex } from './vector-index.js';
-export { openVectorIndex, readVectors } from './open-index.js';
+export { openVectorIndex } from './open-index.js';
+export { readVectors } from './files.js';
