@@ -1,0 +1,137 @@
+import { cpus } from 'node:os';
+import { WhittleError } from '../src/core/index.js';
+import { cycle } from './bodies.js';
+import { drive } from './drive.js';
+import { getJson, postJson } from './http-client.js';
+import { measurementOf, type Measurement } from './measurement.js';
+import type { LoadOptions } from './options.js';
+import { planPhases, type Phase } from './phases.js';
+import type { Conditions, Report } from './report.js';
+import { prepareRequests, type RequestSource } from './request-source.js';
+import { readCounters, workBetween } from './server-counters.js';
+import { summarise, type VariantFacts } from './summary.js';
+import { withServer, type TargetServer } from './target-server.js';
+
+const WARM_UP_SECONDS = 1;
+const MAX_TOTAL_SECONDS = 3_600;
+
+export interface RunContext {
+  /** The command as typed, for the report. */
+  readonly command: string;
+  /** Takes a line about what is being done. */
+  readonly note: (line: string) => void;
+  /** Never resolves; its rejection ends the run and the server that it started. */
+  readonly interrupted: Promise<never>;
+}
+
+/** Starts or takes the server, runs every phase and answers the report; error responses are in it and do not throw. */
+export function runLoadtest(options: LoadOptions, context: RunContext): Promise<Report> {
+  return withServer(options, context.interrupted, async (server) => {
+    const phases = planPhases(server.pipelines, options.rounds);
+    const totalSeconds = phases.reduce((sum, phase) => sum + secondsOf(phase, options), 0);
+    checkLength(totalSeconds);
+    const source = await prepareRequests(server.origin, options);
+    await probe(server, options, source);
+    context.note(`${phases.length} phases, about ${totalSeconds} s, against ${server.origin}`);
+    const measurements: Measurement[] = [];
+    for (const [place, phase] of phases.entries()) {
+      context.note(`${place + 1}/${phases.length} ${phase.kind} ${phase.pipeline ?? ''}`.trimEnd());
+      measurements.push(await measure(phase, server, options, source));
+    }
+    const { variants } = await getJson<{ variants: readonly VariantFacts[] }>(server.origin, '/v1/variants');
+    const rows = summarise(server.pipelines, measurements, variants);
+    return { conditions: conditionsOf(options, context, server, source), rows, measurements };
+  });
+}
+
+function checkLength(totalSeconds: number): void {
+  if (totalSeconds <= MAX_TOTAL_SECONDS) return;
+  const allowed = `at most ${MAX_TOTAL_SECONDS} s in all`;
+  throw new WhittleError(
+    'USAGE_INVALID',
+    `These phases take ${totalSeconds} s; allowed is ${allowed}: lower --seconds or --rounds, or name --pipelines`,
+    { field: 'seconds', value: totalSeconds, allowed },
+  );
+}
+
+function secondsOf(phase: Phase, { seconds }: LoadOptions): number {
+  return phase.kind === 'warm-up' ? WARM_UP_SECONDS : seconds;
+}
+
+function headersOf(pipeline: string | undefined): Record<string, string> {
+  return pipeline === undefined ? {} : { 'x-whittle-pipeline': pipeline };
+}
+
+/** One request of each kind first: a name that the server does not know is told at once and not as thousands of 404s. */
+async function probe(
+  { origin, pipelines }: TargetServer,
+  { endpoint }: LoadOptions,
+  source: RequestSource,
+): Promise<void> {
+  const nextBody = cycle(source.bodies);
+  for (const pipeline of [...pipelines, undefined])
+    await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline));
+}
+
+async function measure(
+  phase: Phase,
+  server: TargetServer,
+  options: LoadOptions,
+  { bodies }: RequestSource,
+): Promise<Measurement> {
+  const before = await readCounters(server.origin);
+  const driven = await drive({
+    url: `${server.origin}/v1/${options.endpoint}`,
+    headers: headersOf(phase.pipeline),
+    nextBody: cycle(bodies),
+    connections: options.connections,
+    seconds: secondsOf(phase, options),
+  });
+  await drain(phase, server, options, bodies);
+  return measurementOf(phase, driven, workBetween(before, await readCounters(server.origin)));
+}
+
+/**
+ * The loop ends with requests under way, which the server still serves. Queues are first in, first out: when one more
+ * request is answered, those are done, their CPU time is this phase's, and the next phase starts on an idle server.
+ */
+async function drain(
+  phase: Phase,
+  { origin, pipelines }: TargetServer,
+  { endpoint }: LoadOptions,
+  bodies: readonly string[],
+): Promise<void> {
+  const nextBody = cycle(bodies);
+  for (const pipeline of phase.pipeline === undefined ? pipelines : [phase.pipeline]) {
+    // Refused is as good as answered here: what the queue held is gone either way.
+    await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline)).catch(() => undefined);
+  }
+}
+
+function conditionsOf(
+  options: LoadOptions,
+  { command }: RunContext,
+  { origin }: TargetServer,
+  { bodies, users, queries }: RequestSource,
+): Conditions {
+  const machine = cpus();
+  const started = options.url === undefined;
+  return {
+    command,
+    date: new Date().toISOString(),
+    cpu: machine[0]?.model.trim() ?? 'unknown CPU',
+    cores: machine.length,
+    node: process.version,
+    target: started ? `server started on ${options.bundle}` : `running server ${origin}`,
+    endpoint: options.endpoint,
+    connections: options.connections,
+    secondsPerPhase: options.seconds,
+    rounds: options.rounds,
+    warmUpSeconds: WARM_UP_SECONDS,
+    bodies: bodies.length,
+    users,
+    queries,
+    seed: options.seed,
+    ...(started ? { shadowShare: options.shadowShare } : {}),
+  };
+}
