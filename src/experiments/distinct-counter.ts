@@ -13,9 +13,10 @@ function isSampled(hash: number, depth: number): boolean {
 }
 
 /**
- * Counts distinct ids in bounded memory by adaptive sampling (Flajolet 1990). Exact up to `capacity` ids; each time
- * that is passed, the half of the ids whose hash has a one as its next bit is dropped, and those kept stand for twice as many.
- * The relative standard error is then about 1.2 / √capacity, 0.5 % at the default.
+ * Counts distinct ids in bounded memory by adaptive sampling (Flajolet 1990). Exact up to `capacity` ids;
+ * each time that is passed, the half of the ids whose hash has a one as its next bit is dropped, and those
+ * kept stand for twice as many. The relative standard error is then about 1.2 / √capacity, 0.5 % at the
+ * default.
  */
 export class DistinctCounter {
   private readonly capacity: number;

@@ -1,4 +1,5 @@
-import { must, WhittleError, type ArmConfig, type ExperimentConfig } from '../core/index.js';
+import { must, toWhittleError, WhittleError, type ArmConfig, type ExperimentConfig } from '../core/index.js';
+import { sampleRatio, type SampleRatio } from '../statistics/index.js';
 import { createAssigner, integerWeights, type Assigner } from './assignment.js';
 import { DistinctCounter } from './distinct-counter.js';
 
@@ -15,6 +16,8 @@ export interface ExperimentReport {
   readonly enabled: boolean;
   readonly salt: string;
   readonly arms: readonly ArmReport[];
+  /** Whether unique users split as the weights say; absent while there are too few users, or fewer than two arms. */
+  readonly sampleRatio?: SampleRatio;
 }
 
 export interface ArmReport {
@@ -78,9 +81,25 @@ function reportArm({ config, share, users, requests }: ArmState): ArmReport {
   return { name, weight, share, pipeline, requests, users: users.estimate() };
 }
 
+/** Compared at one sampling depth, where counts are of the same sample of ids even if they are estimates. */
+function splitOf(arms: readonly ArmState[]): SampleRatio | undefined {
+  const depth = Math.max(...arms.map((arm) => arm.users.depth));
+  try {
+    return sampleRatio(
+      arms.map(({ users, config }) => ({ users: users.sampledAt(depth), weight: config.weight })),
+    );
+  } catch (thrown) {
+    if (toWhittleError(thrown).code === 'STATISTIC_UNDEFINED') return undefined;
+    throw thrown;
+  }
+}
+
 function reportExperiment({ config, arms }: ExperimentState): ExperimentReport {
   const { name, enabled, salt } = config;
-  return { name, enabled, salt, arms: [...arms.values()].map(reportArm) };
+  const states = [...arms.values()];
+  const split = splitOf(states);
+  const report = { name, enabled, salt, arms: states.map(reportArm) };
+  return split === undefined ? report : { ...report, sampleRatio: split };
 }
 
 /**

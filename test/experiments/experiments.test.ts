@@ -51,6 +51,18 @@ describe('createExperiments', () => {
     ]);
   });
 
+  it('tests whether users split as the weights say', () => {
+    const experiments = createExperiments([experiment('on', true)]);
+    const record = (arm: string, users: number): void => {
+      for (let user = 0; user < users; user++)
+        experiments.record({ experiment: 'on', arm, pipeline: '' }, `${arm}${String(user)}`);
+    };
+    record('control', 310);
+    expect(experiments.report()[0]?.sampleRatio?.mismatch).toBe(true);
+    record('small', 98);
+    expect(experiments.report()[0]?.sampleRatio?.pValue).toBeCloseTo(0.647434186, 9);
+  });
+
   it('refuses repeated names and wrong weights, in experiments that are off too', () => {
     const off = experiment('off', false);
     const repeatedArm = { ...off, arms: [...off.arms, ...off.arms] };
