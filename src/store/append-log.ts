@@ -15,8 +15,8 @@ interface Bounds {
 }
 
 /**
- * Rows under consecutive sequence numbers in order of arrival, found again by id. Holds at most `limit` rows: the oldest
- * make room, together with their ids.
+ * Rows under consecutive sequence numbers in order of arrival, found again by id. Holds at most `limit` rows:
+ * the oldest make room, together with their ids.
  */
 export class AppendLog<T> {
   private readonly rows: Database<T, number>;

@@ -70,9 +70,9 @@ function openChecked(path: string, limits: Limits, thorough: boolean): LmdbFiles
 }
 
 /**
- * Opens the databases in a folder, which is made where it does not exist. A data file with fewer pages than its header
- * counts may be whole (LMDB leaves out unused ones at the end) or cut off; it is filled with zeros, which LMDB reports
- * as an error where missing memory would kill the process, and read in full.
+ * Opens the databases in a folder, which is made where it does not exist. A data file with fewer pages than
+ * its header counts may be whole (LMDB leaves out unused ones at the end) or cut off; it is filled with
+ * zeros, which LMDB reports as an error where missing memory would kill the process, and read in full.
  * @throws STORE_FAILED with the path and the reason.
  */
 export function openLmdbFiles(path: string, limits: Limits): LmdbFiles {

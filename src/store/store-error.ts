@@ -3,7 +3,10 @@ import { WhittleError } from '../core/index.js';
 /** The longest id in UTF-8 bytes: LMDB holds keys of up to 1978. */
 export const MAX_ID_BYTES = 512;
 
-/** A failure of the files: where, and why. An error that already says so, or blames the caller, is returned as it is. */
+/**
+ * A failure of the files: where, and why. An error that already says so, or blames the caller, is returned as
+ * it is.
+ */
 export function storeFailed(path: string, reason: string, cause?: unknown): WhittleError {
   if (cause instanceof WhittleError && cause.code !== 'INTERNAL') return cause;
   return new WhittleError('STORE_FAILED', `The store at ${path} failed: ${reason}.`, { path, reason }, cause);

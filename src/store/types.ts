@@ -89,11 +89,15 @@ export interface StoreOptions {
  * Every method throws (or rejects with) STORE_FAILED where the files cannot be read or written, or after `close`.
  */
 export interface Store {
-  /** Item ids of a user, most recent last, undefined for an unknown one. The array is the caller's. One read of mapped memory. */
+  /**
+   * Item ids of a user, most recent last, undefined for an unknown one. The array is the caller's. One read
+   * of mapped memory.
+   */
   history(user: string): readonly string[] | undefined;
   /**
-   * Gives users the histories that come with a bundle, unless `bundleHash` was the last one seeded. A user with events
-   * of their own keeps the history that these extended. Resolves to the number of histories written.
+   * Gives users the histories that come with a bundle, unless `bundleHash` was the last one seeded. A user
+   * with events of their own keeps the history that these extended. Resolves to the number of histories
+   * written.
    * @throws INPUT_INVALID where a user id is empty or too long.
    */
   seedHistories(bundleHash: string, users: Iterable<UserHistory>): Promise<number>;
