@@ -35,14 +35,17 @@ export interface DemoCatalogue {
 const BRAND_COUNT = 60;
 const CATEGORIES_PER_BRAND = 5;
 const COMPLEMENTS_PER_KIND = 2;
+/** Aimed at as long as the vocabulary has nouns for it. */
+const ITEMS_PER_KIND = 50;
 /** Typical prices of the cheapest and the dearest category. */
 const PRICE_RANGE = [6, 60] as const;
 
 export function createDemoCatalogue(items: number, random: Random): DemoCatalogue {
   const brands = pickBrands(random.fork('brands'));
   const brandsOf = specialise(random.fork('specialities'));
-  const draft = draftItems(items, brandsOf, random.fork('items'));
-  const kinds = createKinds(draft.noun, random.fork('kinds'));
+  const nouns = pickNouns(items, random.fork('nouns'));
+  const draft = draftItems(items, nouns, brandsOf, random.fork('items'));
+  const kinds = createKinds(nouns, draft.noun, random.fork('kinds'));
   const kind = new Int32Array(items);
   kinds.forEach(({ items: members }, index) => {
     for (const item of members) kind[item] = index;
@@ -86,13 +89,21 @@ function specialise(random: Random): readonly (readonly number[])[] {
   return brandsOf;
 }
 
-/** A noun of the vocabulary, with the category it belongs to. */
-const NOUNS = CATEGORIES.flatMap(({ nouns }, category) =>
-  nouns.map((noun) => ({ category, noun: noun.replaceAll('-', ' ') })),
-);
+interface Noun {
+  readonly category: number;
+  readonly noun: string;
+}
+
+/** The nouns of a shop of this size: a small one has fewer kinds of goods, so that each has some choice. */
+function pickNouns(items: number, random: Random): readonly Noun[] {
+  const perCategory = Math.ceil(items / ITEMS_PER_KIND / CATEGORIES.length);
+  return CATEGORIES.flatMap(({ nouns }, category) =>
+    pickDistinct(nouns, perCategory, random).map((noun) => ({ category, noun: noun.replaceAll('-', ' ') })),
+  );
+}
 
 interface Draft {
-  /** Index into `NOUNS`. */
+  /** Index into the nouns. */
   readonly noun: Int32Array;
   readonly brand: Int32Array;
   readonly style: Int32Array;
@@ -100,20 +111,25 @@ interface Draft {
   readonly priceLevel: Float64Array;
 }
 
-function draftItems(items: number, brandsOf: readonly (readonly number[])[], random: Random): Draft {
-  const noun = Int32Array.from({ length: items }, () => random.integer(NOUNS.length));
+function draftItems(
+  items: number,
+  nouns: readonly Noun[],
+  brandsOf: readonly (readonly number[])[],
+  random: Random,
+): Draft {
+  const noun = Int32Array.from({ length: items }, () => random.integer(nouns.length));
   const style = Int32Array.from({ length: items }, () => random.integer(STYLES.length));
   return {
     noun,
     style,
-    brand: noun.map((index) => pick(must(brandsOf[must(NOUNS[index], 'noun').category], 'brands'), random)),
+    brand: noun.map((index) => pick(must(brandsOf[must(nouns[index], 'noun').category], 'brands'), random)),
     adjective: Array.from(style, (index) => pick(must(STYLES[index], 'style'), random)),
     priceLevel: Float64Array.from({ length: items }, () => random.uniform()),
   };
 }
 
 /** Kinds with their items. Items of a kind are in random order, which is their order of popularity. */
-function createKinds(noun: Int32Array, random: Random): readonly Kind[] {
+function createKinds(nouns: readonly Noun[], noun: Int32Array, random: Random): readonly Kind[] {
   const members = new Map<number, number[]>();
   noun.forEach((index, item) => {
     members.set(index, [...(members.get(index) ?? []), item]);
@@ -122,19 +138,24 @@ function createKinds(noun: Int32Array, random: Random): readonly Kind[] {
   return present.map((index) => {
     const items = pickDistinct(must(members.get(index), 'members'), Infinity, random);
     return {
-      ...must(NOUNS[index], 'noun'),
+      ...must(nouns[index], 'noun'),
       items,
-      sample: zipfSampler(items.length, 0.9),
-      complements: pickComplements(present, index, random),
+      sample: zipfSampler(items.length, 0.6),
+      complements: pickComplements(nouns, present, index, random),
     };
   });
 }
 
 /** One kind of the same category where there is one, the rest from anywhere; as positions in `present`. */
-function pickComplements(present: readonly number[], index: number, random: Random): readonly number[] {
+function pickComplements(
+  nouns: readonly Noun[],
+  present: readonly number[],
+  index: number,
+  random: Random,
+): readonly number[] {
   const others = present.map((_, position) => position).filter((position) => present[position] !== index);
-  const category = NOUNS[index]?.category;
-  const near = others.filter((position) => NOUNS[present[position] ?? -1]?.category === category);
+  const category = nouns[index]?.category;
+  const near = others.filter((position) => nouns[present[position] ?? -1]?.category === category);
   const first = pickDistinct(near, 1, random);
   const far = others.filter((position) => !first.includes(position));
   return [...first, ...pickDistinct(far, COMPLEMENTS_PER_KIND - first.length, random)];

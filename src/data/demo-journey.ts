@@ -9,7 +9,7 @@ export interface Journey {
   readonly items: readonly number[];
   readonly timesSeconds: readonly number[];
   readonly searches: readonly Search[];
-  /** Kind that the user is interested in at the end. */
+  /** Kind that the user was interested in at the last interaction. */
   readonly interest: number;
 }
 
@@ -93,6 +93,7 @@ export function simulateJourney(
     }
     time += 5 + random.integer(SLATE_GAP_SECONDS);
     if (random.uniform() > (clicks.length > 0 ? INTEREST_ENDS.clicked : INTEREST_ENDS.ignored)) continue;
+    if (items.length >= wantedClicks) break;
     interest = nextInterest(shop, shelves, taste, interest, random);
     time += Math.floor(DAY_SECONDS * (0.25 - 2 * Math.log(1 - random.uniform())));
     searching = random.uniform() < SEARCH_SHARE ? [] : undefined;

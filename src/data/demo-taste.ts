@@ -42,15 +42,15 @@ function distinctIntegers(count: number, limit: number, random: Random): readonl
  * meeting (the right kind of goods of the right brand and style) stands far above either alone.
  */
 const LOG_ODDS = {
-  base: -5,
+  base: -5.5,
   sameKind: 2.6,
   complement: 1.6,
   sameCategory: 0.8,
   favouriteCategory: 0.5,
-  brand: 1.7,
-  style: 1.5,
+  brand: 2.3,
+  style: 2.1,
   /** Times the distance of the price levels, 0 to 1. */
-  priceDistance: -2.5,
+  priceDistance: -4,
 };
 
 /** Probability that a user with `taste`, now interested in the kind `interest`, clicks on an item looked at. */

@@ -16,8 +16,8 @@ export interface DemoWorldOptions {
 /** What no real data set knows: what people would have liked. */
 export interface DemoTruth {
   /**
-   * Probability that the user clicks on the item if they look at it, after their last interaction and in the interest
-   * that they then have; 0 for an item they have had.
+   * Probability that the user clicks on the item if they look at it, in the interest of their last interaction; the
+   * same whether they have had the item or not.
    */
   trueRelevance(user: number, item: number): number;
   /** Graded relevance of the item to the words of the query, 0 to 4; see `createQueryTruth`. */
@@ -112,8 +112,6 @@ function createUserTruth(
   tastes: readonly Taste[],
   journeys: readonly Journey[],
 ): DemoTruth['trueRelevance'] {
-  return (user, item) => {
-    const { items, interest } = must(journeys[user], 'user');
-    return items.includes(item) ? 0 : clickProbability(shop, must(tastes[user], 'user'), interest, item);
-  };
+  return (user, item) =>
+    clickProbability(shop, must(tastes[user], 'user'), must(journeys[user], 'user').interest, item);
 }

@@ -122,6 +122,27 @@ export async function loadTable(
     throw new WhittleError('DATASET_INVALID', `${path} has no rows`, { path, found, wanted });
 }
 
+/** A file that can be selected from. */
+export interface TableFile {
+  /** What stands behind `from`. */
+  readonly source: string;
+  /** In the order of the file; text formats have VARCHAR columns. */
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+}
+
+/** Looks at a file without loading it. @throws DATASET_INVALID for a missing or unreadable file. */
+export async function describeFile(connection: DuckDBConnection, path: string): Promise<TableFile> {
+  requireFile(path);
+  const source = tableSource(path);
+  const described = await reading(path, () => queryColumns(connection, `describe select * from ${source}`));
+  const types = described['column_type'] ?? [];
+  const columns = (described['column_name'] ?? []).map((name, index) => ({
+    name: String(name),
+    type: String(types[index]),
+  }));
+  return { source, columns };
+}
+
 async function describeColumns(
   connection: DuckDBConnection,
   path: string,
@@ -131,7 +152,8 @@ async function describeColumns(
   return (described['column_name'] ?? []).map(String);
 }
 
-async function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
+/** Runs `read` on a file. @throws DATASET_INVALID with DuckDB's reason where it fails. */
+export async function reading<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {

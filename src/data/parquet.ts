@@ -81,7 +81,8 @@ export async function readItems(path: string, asText: readonly string[] = []): P
   });
 }
 
-function isNumeric(type: string): boolean {
+/** Whether a DuckDB type holds numbers. */
+export function isNumeric(type: string): boolean {
   return /^(U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL)/.test(type);
 }
 
