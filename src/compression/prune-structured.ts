@@ -22,8 +22,8 @@ export interface PruneStructuredParameters {
   /** Default `activations`; with `weights` nothing is refitted. */
   readonly basis?: Basis;
   /**
-   * How strongly refitted weights are held to the old ones, in mean squared activations. More for few calibration
-   * requests. Default 0.0001.
+   * How strongly refitted weights are held to the old ones, in mean squared activations. Default 0.01, which was the
+   * best or near it for 100 to 10,000 calibration rows of 256 neurons.
    */
   readonly ridge?: number;
 }
@@ -84,7 +84,7 @@ function chooser(parameters: PruneStructuredParameters, context: PassContext): C
   if (parameters.basis === 'weights')
     return (model, ...rest) => Promise.resolve(chooseByWeights(model, ...rest));
   const feeds = calibrationOf(context, 'prune-structured');
-  return (model, ...rest) => chooseByActivations(model, ...rest, parameters.ridge ?? 1e-4, feeds, context);
+  return (model, ...rest) => chooseByActivations(model, ...rest, parameters.ridge ?? 0.01, feeds, context);
 }
 
 async function chooseByActivations(

@@ -1,0 +1,83 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseRecipe, readRecipe } from '../../src/compression/index.js';
+import { rejectionCode } from '../support/error-code.js';
+
+const pruned = { pass: 'prune-structured' };
+const lowrank = { pass: 'low-rank' };
+const int8 = { pass: 'quantize-dynamic' };
+
+describe('shorthands', () => {
+  it.each([
+    ['int8', [int8]],
+    ['pruned', [pruned]],
+    ['lowrank', [lowrank]],
+    ['int8+pruned', [pruned, int8]],
+    ['int8 + lowrank + pruned', [pruned, lowrank, int8]],
+  ])('%s', async (name, steps) => {
+    expect(await readRecipe(name)).toEqual(steps);
+  });
+
+  it.each(['int4', 'int8+', 'int8+tiny', 'constructor', ''])('refuses "%s"', async (name) => {
+    const failure = await readRecipe(name).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details: { field: 'recipe', value: name } });
+  });
+});
+
+describe('files', () => {
+  let folder = '';
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'whittle-recipes-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it('are YAML or JSON', async () => {
+    const steps = [
+      { pass: 'prune-structured', share: 0.4, ridge: 0.1, basis: 'weights' },
+      { pass: 'low-rank', retainedEnergy: 0.95 },
+      { pass: 'quantize-dynamic', minWeights: 100, reduceRange: true },
+      { pass: 'dynamic-batch', name: 'n' },
+    ];
+    await writeFile(join(folder, 'a.json'), JSON.stringify(steps));
+    await writeFile(join(folder, 'a.yaml'), '- pass: low-rank\n  rankShare: 0.5 # half\n');
+    expect(await readRecipe(join(folder, 'a.json'))).toEqual(steps);
+    expect(await readRecipe(join(folder, 'a.yaml'))).toEqual([{ pass: 'low-rank', rankShare: 0.5 }]);
+  });
+
+  it('that are missing or broken are errors', async () => {
+    await writeFile(join(folder, 'broken.yaml'), '- pass: [');
+    expect(await rejectionCode(readRecipe(join(folder, 'none.yaml')))).toBe('FILE_MISSING');
+    expect(await rejectionCode(readRecipe(join(folder, 'broken.yaml')))).toBe('RECIPE_INVALID');
+  });
+});
+
+describe('parseRecipe', () => {
+  it.each<readonly [unknown, object]>([
+    [{}, { field: 'recipe' }],
+    [[], { field: 'recipe' }],
+    [[int8, 'int8'], { step: 2, field: 'pass' }],
+    [
+      [{ pass: 'quantise' }],
+      { step: 1, field: 'pass', value: 'quantise', allowed: expect.arrayContaining(['low-rank']) as unknown },
+    ],
+    [[{ pass: 'toString' }], { step: 1, field: 'pass', value: 'toString' }],
+    [[int8, { ...pruned, share: 1 }], { step: 2, pass: 'prune-structured', field: 'share', value: 1 }],
+    [[{ ...pruned, basis: 'guess' }], { step: 1, field: 'basis', value: 'guess' }],
+    [[{ ...lowrank, rank: 3 }], { step: 1, field: 'rank' }],
+    [[{ ...int8, minWeights: '9' }], { step: 1, field: 'minWeights', value: '9' }],
+    [
+      [int8, { ...lowrank, rankShare: 0.5, retainedEnergy: 0.9 }],
+      { step: 2, pass: 'low-rank', field: 'retainedEnergy' },
+    ],
+  ])('refuses %j', (recipe, details) => {
+    let failure: unknown;
+    try {
+      parseRecipe(recipe);
+    } catch (error) {
+      failure = error;
+    }
+    expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details });
+  });
+});
