@@ -1,0 +1,10 @@
+export * from './evaluate-ranking.js';
+export { easeScorer } from './ease.js';
+export * from './fidelity.js';
+export { itemKnnScorer, type ItemKnnOptions } from './item-knn.js';
+export { popularityScorer } from './popularity.js';
+export { rankUnseen } from './rank-unseen.js';
+export { hitRateAtK, mrrAtK, ndcgAtK, recallAtK } from './ranking-metrics.js';
+export type { Scorer } from './scorer.js';
+export { formatInterval, markdownTable, type TableColumn } from './table.js';
+export { topK } from './top-k.js';
