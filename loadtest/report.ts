@@ -13,6 +13,8 @@ export interface Conditions {
   readonly cpu: string;
   readonly cores: number;
   readonly node: string;
+  /** Runnable processes of the machine over the minute before, the server's start included; 0 on Windows. */
+  readonly loadAverage: number;
   readonly target: string;
   readonly endpoint: string;
   readonly connections: number;
@@ -68,7 +70,7 @@ function conditionLines(is: Conditions): string {
   return [
     `- command: \`${is.command}\``,
     `- date: ${is.date}`,
-    `- machine: ${is.cpu}, ${is.cores} logical cores, shared by the server and the load generator; Node ${is.node}`,
+    `- machine: ${is.cpu}, ${is.cores} logical cores, shared by the server and the load generator; Node ${is.node}; load average before ${is.loadAverage.toFixed(1)}`,
     `- load: ${is.target}, ${is.endpoint}, ${is.connections} connections, ${is.rounds} rounds of ${is.secondsPerPhase} s after ${is.warmUpSeconds} s of warm-up each`,
     `- requests: ${is.bodies} bodies of ${is.users} users and ${is.queries} queries, seed ${is.seed}, in the same order in every phase`,
     `- server: ${shadow}`,

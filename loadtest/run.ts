@@ -1,5 +1,5 @@
-import { cpus } from 'node:os';
-import { WhittleError } from '../src/core/index.js';
+import { cpus, loadavg } from 'node:os';
+import { must, WhittleError } from '../src/core/index.js';
 import { cycle } from './bodies.js';
 import { drive } from './drive.js';
 import { getJson, postJson } from './http-client.js';
@@ -8,11 +8,12 @@ import type { LoadOptions } from './options.js';
 import { planPhases, type Phase } from './phases.js';
 import type { Conditions, Report } from './report.js';
 import { prepareRequests, type RequestSource } from './request-source.js';
-import { readCounters, workBetween } from './server-counters.js';
+import { readCounters, workBetween, type ServerWork } from './server-counters.js';
 import { summarise, type VariantFacts } from './summary.js';
 import { withServer, type TargetServer } from './target-server.js';
 
-const WARM_UP_SECONDS = 1;
+/** Long enough for the gateway's code to be compiled; it serves all pipelines, so they warm each other. */
+const WARM_UP_SECONDS = 2;
 const MAX_TOTAL_SECONDS = 3_600;
 
 export interface RunContext {
@@ -30,6 +31,7 @@ export function runLoadtest(options: LoadOptions, context: RunContext): Promise<
     const phases = planPhases(server.pipelines, options.rounds);
     const totalSeconds = phases.reduce((sum, phase) => sum + secondsOf(phase, options), 0);
     checkLength(totalSeconds);
+    const loadAverage = must(loadavg()[0], 'load average');
     const source = await prepareRequests(server.origin, options);
     await probe(server, options, source);
     context.note(`${phases.length} phases, about ${totalSeconds} s, against ${server.origin}`);
@@ -40,7 +42,11 @@ export function runLoadtest(options: LoadOptions, context: RunContext): Promise<
     }
     const { variants } = await getJson<{ variants: readonly VariantFacts[] }>(server.origin, '/v1/variants');
     const rows = summarise(server.pipelines, measurements, variants);
-    return { conditions: conditionsOf(options, context, server, source), rows, measurements };
+    return {
+      conditions: { ...conditionsOf(options, context, server, source), loadAverage },
+      rows,
+      measurements,
+    };
   });
 }
 
@@ -87,25 +93,42 @@ async function measure(
     connections: options.connections,
     seconds: secondsOf(phase, options),
   });
-  await drain(phase, server, options, bodies);
-  return measurementOf(phase, driven, workBetween(before, await readCounters(server.origin)));
+  const drained = await drain(phase, server, options, bodies);
+  const work = workBetween(before, await readCounters(server.origin));
+  return measurementOf(phase, driven, withoutForced(work, drained));
 }
 
 /**
  * The loop ends with requests under way, which the server still serves. Queues are first in, first out: when one more
  * request is answered, those are done, their CPU time is this phase's, and the next phase starts on an idle server.
+ * Answers the pipelines that did so.
  */
 async function drain(
   phase: Phase,
   { origin, pipelines }: TargetServer,
   { endpoint }: LoadOptions,
   bodies: readonly string[],
-): Promise<void> {
+): Promise<readonly string[]> {
   const nextBody = cycle(bodies);
+  const answered: string[] = [];
   for (const pipeline of phase.pipeline === undefined ? pipelines : [phase.pipeline]) {
-    // Refused is as good as answered here: what the queue held is gone either way.
-    await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline)).catch(() => undefined);
+    try {
+      await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline));
+      answered.push(pipeline);
+    } catch (thrown) {
+      // Refused is as good as answered here: what the queue held is gone either way. A bug of ours is not.
+      if (!(thrown instanceof WhittleError)) throw thrown;
+    }
   }
+  return answered;
+}
+
+/** What the arms chose: the requests that drained were forced and would count as shares of the mixture. */
+function withoutForced(work: ServerWork, drained: readonly string[]): ServerWork {
+  const counts = Object.entries(work.answersByPipeline)
+    .map(([name, count]) => [name, count - (drained.includes(name) ? 1 : 0)] as const)
+    .filter(([, count]) => count > 0);
+  return { ...work, answersByPipeline: Object.fromEntries(counts) };
 }
 
 function conditionsOf(
@@ -113,7 +136,7 @@ function conditionsOf(
   { command }: RunContext,
   { origin }: TargetServer,
   { bodies, users, queries }: RequestSource,
-): Conditions {
+): Omit<Conditions, 'loadAverage'> {
   const machine = cpus();
   const started = options.url === undefined;
   return {

@@ -58,7 +58,8 @@ export function countersOf(samples: readonly Sample[]): ServerCounters {
 export function workBetween(before: ServerCounters, after: ServerCounters): ServerWork {
   const cpu = Array.from(
     after.cpuSeconds,
-    ([process, seconds]) => [process, seconds - (before.cpuSeconds.get(process) ?? 0)] as const,
+    ([process, seconds]) =>
+      [process, roundToMicros(seconds - (before.cpuSeconds.get(process) ?? 0))] as const,
   );
   const sameProcesses =
     before.restarts === after.restarts &&
@@ -67,7 +68,9 @@ export function workBetween(before: ServerCounters, after: ServerCounters): Serv
   const isAnswer = ({ outcome }: RequestCount): boolean => outcome === 'ok' || outcome === 'cached';
   const answered = requests.filter(isAnswer);
   return {
-    ...(sameProcesses && cpu.length > 0 ? { cpuSeconds: total(cpu.map(([, seconds]) => seconds)) } : {}),
+    ...(sameProcesses && cpu.length > 0
+      ? { cpuSeconds: roundToMicros(total(cpu.map(([, seconds]) => seconds))) }
+      : {}),
     cpuSecondsByProcess: Object.fromEntries(cpu),
     answers: total(answered.map(({ count }) => count)),
     cached: total(answered.filter(({ outcome }) => outcome === 'cached').map(({ count }) => count)),
@@ -92,4 +95,9 @@ function sumBy(
 
 function total(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
+}
+
+/** Differences of decimal fractions leave dust behind the last digit that means anything. */
+function roundToMicros(seconds: number): number {
+  return Math.round(seconds * 1e6) / 1e6;
 }
