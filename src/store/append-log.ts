@@ -1,4 +1,4 @@
-import { assert, must } from '../core/index.js';
+import { must } from '../core/index.js';
 import type { Database, RootDatabase } from 'lmdb';
 import type { LogEntry, LogRange } from './types.js';
 
@@ -70,19 +70,6 @@ export class AppendLog<T> {
       for (const { key, value } of page) yield { sequence: key, value };
       start = page.length === 0 ? end : must(page.at(-1), 'the last row of a page').key + 1;
     }
-  }
-
-  /** Reads everything. A missing row, or an id without its row, is an INTERNAL error. */
-  verify(): void {
-    let rows = 0;
-    for (const { sequence, value } of this.range()) {
-      assert(
-        this.sequences.get(this.idOf(value)) === sequence,
-        `row ${String(sequence)} of the log has its id`,
-      );
-      rows++;
-    }
-    assert(rows === this.count(), `the log has its ${String(this.count())} rows`);
   }
 
   private bounds(): Bounds {

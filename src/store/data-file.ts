@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { findLostPage, NO_PAGE } from './data-pages.js';
 import { storeFailed } from './store-error.js';
 
 /**
@@ -17,21 +18,12 @@ const META = {
 };
 const MAGIC = 0xbeefc0de;
 const FORMAT = 2;
-/** The root of an empty tree. */
-const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
 interface MetaPage {
   readonly pageBytes: number;
   readonly roots: readonly bigint[];
   readonly lastPage: bigint;
   readonly transaction: bigint;
-}
-
-/** The data file's size, and the size at which it has every page that its header counts. */
-export interface DataFileSize {
-  readonly path: string;
-  readonly bytes: number;
-  readonly fullBytes: number;
 }
 
 function reasonOf(cause: unknown): string {
@@ -72,26 +64,35 @@ function currentMeta(folder: string, file: number): MetaPage {
   return second.transaction > first.transaction ? second : first;
 }
 
-function fullBytes(folder: string, file: number, bytes: number): number {
-  if (bytes === 0) return 0;
+function checkFile(folder: string, file: number): void {
+  const bytes = fstatSync(file).size;
+  if (bytes === 0) return;
   const { pageBytes, roots, lastPage } = currentMeta(folder, file);
-  if (roots.some((root) => root !== NO_PAGE && (root + 1n) * BigInt(pageBytes) > BigInt(bytes)))
-    throw storeFailed(folder, 'data.mdb is corrupt: it was cut off');
-  return Math.max(bytes, (Number(lastPage) + 1) * pageBytes);
+  const pageCount = BigInt(Math.floor(bytes / pageBytes));
+  if (lastPage < pageCount) return;
+  const readPage = (page: bigint): Buffer => {
+    const content = Buffer.alloc(pageBytes);
+    readSync(file, content, 0, pageBytes, page * BigInt(pageBytes));
+    return content;
+  };
+  const trees = roots.filter((root) => root !== NO_PAGE);
+  const lost = findLostPage(trees, pageCount, readPage);
+  if (lost !== undefined)
+    throw storeFailed(folder, `data.mdb is corrupt: it was cut off, page ${String(lost)} is missing`);
 }
 
 /**
- * Checks the header of the data file in a store's folder. Undefined where there is none yet.
- * @throws STORE_FAILED where the file cannot be read or is not LMDB's.
+ * Checks the data file in a store's folder, if there is one: its header, and where it has fewer pages than the header
+ * counts, all its pages. Such a file may be whole, since LMDB does not write unused pages at the end, or cut off.
+ * @throws STORE_FAILED where the file cannot be read, is not LMDB's, or lacks pages.
  */
-export function inspectDataFile(folder: string): DataFileSize | undefined {
+export function checkDataFile(folder: string): void {
   const path = join(folder, 'data.mdb');
   let file: number | undefined;
   try {
-    if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return;
     file = openSync(path, 'r');
-    const bytes = fstatSync(file).size;
-    return { path, bytes, fullBytes: fullBytes(folder, file, bytes) };
+    checkFile(folder, file);
   } catch (cause) {
     throw storeFailed(folder, reasonOf(cause), cause);
   } finally {

@@ -11,7 +11,7 @@ interface HistoryRecord {
 
 /** The users' histories, at most `limit` items each. Writing methods are called inside a write transaction. */
 export class Histories {
-  readonly records: Database<HistoryRecord, string>;
+  private readonly records: Database<HistoryRecord, string>;
   private readonly limit: number;
 
   constructor(root: RootDatabase, limit: number) {

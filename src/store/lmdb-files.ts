@@ -1,8 +1,6 @@
-import { truncateSync } from 'node:fs';
 import { open, type Database, type RootDatabase } from 'lmdb';
-import { assert } from '../core/index.js';
 import { AppendLog } from './append-log.js';
-import { inspectDataFile, makeFolder } from './data-file.js';
+import { checkDataFile, makeFolder } from './data-file.js';
 import { Histories } from './histories.js';
 import { storeFailed } from './store-error.js';
 import type { Exposure, StoredEvent } from './types.js';
@@ -49,41 +47,18 @@ function checkLayout(path: string, { root, meta }: LmdbFiles): void {
   });
 }
 
-/** Reads every row, so that a missing page shows now and as an error. */
-function readAll({ histories, events, exposures }: LmdbFiles): void {
-  for (const { value } of histories.records.getRange())
-    assert(Array.isArray(value.items), 'a history has items');
-  events.verify();
-  exposures.verify();
-}
-
-function openChecked(path: string, limits: Limits, thorough: boolean): LmdbFiles {
-  const files = openDatabases(path, limits);
-  try {
-    checkLayout(path, files);
-    if (thorough) readAll(files);
-    return files;
-  } catch (cause) {
-    void files.root.close();
-    throw cause;
-  }
-}
-
 /**
- * Opens the databases in a folder, which is made where it does not exist. A data file with fewer pages than
- * its header counts may be whole (LMDB leaves out unused ones at the end) or cut off; it is filled with
- * zeros, which LMDB reports as an error where missing memory would kill the process, and read in full.
+ * Opens the databases in a folder, which is made where it does not exist.
  * @throws STORE_FAILED with the path and the reason.
  */
 export function openLmdbFiles(path: string, limits: Limits): LmdbFiles {
   makeFolder(path);
-  const file = inspectDataFile(path);
-  const short = file !== undefined && file.bytes < file.fullBytes;
+  checkDataFile(path);
   try {
-    if (short) truncateSync(file.path, file.fullBytes);
-    return openChecked(path, limits, short);
+    const files = openDatabases(path, limits);
+    checkLayout(path, files);
+    return files;
   } catch (cause) {
-    if (short) truncateSync(file.path, file.bytes);
     throw storeFailed(path, cause instanceof Error ? cause.message : String(cause), cause);
   }
 }
