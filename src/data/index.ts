@@ -10,5 +10,5 @@ export {
   type Split,
 } from './splits.js';
 export { readItems, readUsers, writeItems, writeUsers, type Table, type UserHistory } from './parquet.js';
-export { readTable } from './table-file.js';
+export { readColumnNames, readTable } from './table-file.js';
 export { createDemoWorld, type DemoTruth, type DemoWorld, type DemoWorldOptions } from './demo-world.js';

@@ -4,25 +4,27 @@ import type { Column } from './dataset.js';
 import { describeFile, queryColumns, reading, sqlName, withDuckDb, type TableFile } from './duckdb.js';
 import { isNumeric, type Table } from './parquet.js';
 
+/** Names of a table file's columns, in its order. @throws DATASET_INVALID for a missing or unreadable file. */
+export async function readColumnNames(path: string): Promise<readonly string[]> {
+  const { columns } = await withDuckDb((connection) => describeFile(connection, path));
+  return columns.map(({ name }) => name);
+}
+
 /**
  * Reads any table file (csv, tsv, jsonl, each also .gz, or parquet) in row order. A column is numbers where its type
  * is a number or all its texts are (a missing one is NaN), else text (a missing one is empty). Lists and structures are
  * left out.
  *
- * @param asText names the columns, of those there are, that stay text whatever they hold.
- * @throws DATASET_INVALID for a missing, unreadable or empty file, and what `asText` throws.
+ * @param asText Columns that stay text whatever they hold, which keeps ids such as 007 as they are.
+ * @throws DATASET_INVALID for a missing, unreadable or empty file.
  */
-export async function readTable(
-  path: string,
-  asText: (columns: readonly string[]) => readonly string[],
-): Promise<Table> {
+export async function readTable(path: string, asText: readonly string[]): Promise<Table> {
   return withDuckDb(async (connection) => {
     const file = await describeFile(connection, path);
-    const texts = asText(file.columns.map(({ name }) => name));
     const numeric = await numericColumns(connection, path, file);
     const read = file.columns
       .filter(({ type }) => !isNested(type))
-      .map(({ name }) => ({ name, isNumber: numeric.has(name) && !texts.includes(name) }));
+      .map(({ name }) => ({ name, isNumber: numeric.has(name) && !asText.includes(name) }));
     const selected = read.map(({ name, isNumber }) =>
       isNumber
         ? `coalesce(try_cast(${sqlName(name)} as double), 'nan'::double)`
