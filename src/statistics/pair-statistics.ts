@@ -47,7 +47,7 @@ export function mergePairs(a: PairStatistics, b: PairStatistics): PairStatistics
 }
 
 /** The statistics with one more user. @throws STATISTIC_UNDEFINED where a number is not finite. */
-export function addPair(statistics: PairStatistics, x: number, y: number): PairStatistics {
+function addPair(statistics: PairStatistics, x: number, y: number): PairStatistics {
   if (!Number.isFinite(x) || !Number.isFinite(y))
     throw undefinedStatistic('Both numbers of a pair must be finite.', { x, y });
   return mergePairs(statistics, { ...emptyPairs, count: 1, meanX: x, meanY: y });

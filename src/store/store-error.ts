@@ -1,7 +1,7 @@
 import { WhittleError } from '../core/index.js';
 
 /** The longest id in UTF-8 bytes: LMDB holds keys of up to 1978. */
-export const MAX_ID_BYTES = 512;
+const MAX_ID_BYTES = 512;
 
 /**
  * A failure of the files: where, and why. An error that already says so, or blames the caller, is returned as
