@@ -10,7 +10,7 @@ import {
   writeManifest,
   type BundleManifest,
 } from '../core/index.js';
-import { renderTable } from '../evaluation/index.js';
+import { markdownTable } from '../evaluation/index.js';
 import { readModel, writeModel } from '../onnx/index.js';
 import { openSession } from '../runtime/index.js';
 import { calibrationFeeds } from '../serving/index.js';
@@ -143,8 +143,17 @@ function describe({ steps, before, after, outputs }: CompressionReport): string 
   ].map((row) => row.map(String));
   const errors = Object.entries(outputs).map(([output, error]) => `${output}: ${JSON.stringify(error)}`);
   return [
-    renderTable(['pass', 'layer', 'change', 'relative error'], layers),
-    renderTable(['', 'before', 'after'], sizes),
+    textTable(['pass', 'layer', 'change', 'relative error'], layers),
+    textTable(['', 'before', 'after'], sizes),
     `output error: ${errors.join('; ')}`,
   ].join('\n\n');
+}
+
+function textTable(headers: readonly string[], rows: readonly (readonly string[])[]): string {
+  const columns = headers.map((header, index) => ({
+    header,
+    cell: (row: readonly string[]) => row[index] ?? '',
+    align: index === 0 || headers.length > 3 ? ('left' as const) : ('right' as const),
+  }));
+  return markdownTable(columns, rows).trimEnd();
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `whittle`. Exit codes: 0 done, 1 failed, 2 wrong use. */
 import { Command, CommanderError } from 'commander';
+import { bundleCommand } from './bundle-create.js';
 import { compressCommand } from './compress.js';
 import { demoCommand } from './demo.js';
 import { evaluateCommand } from './evaluate.js';
@@ -16,7 +17,8 @@ const program = new Command('whittle')
   .version(await version())
   .showHelpAfterError('(add --help for the options and examples)')
   .exitOverride();
-for (const add of [serveCommand, trainCommand, compressCommand, evaluateCommand, demoCommand]) add(program);
+const commands = [serveCommand, trainCommand, bundleCommand, compressCommand, evaluateCommand, demoCommand];
+for (const add of commands) add(program);
 // Commander does not hand its settings down to commands made before them.
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError('(add --help for the options and examples)');
