@@ -48,6 +48,11 @@ export class Metrics {
     'Sampled answers that were not ranked again.',
     ['variant', 'reason'],
   );
+  readonly #exposuresDropped = this.#counter(
+    'whittle_exposures_dropped_total',
+    'Answers missing from the log because its buffer was full.',
+    [],
+  );
   readonly #queueDepth = this.#gauge('whittle_queue_depth', 'Jobs that wait for a runner.', ['runner']);
   readonly #runnerReady = this.#gauge('whittle_runner_ready', '1 while the runner takes jobs.', ['runner']);
   readonly #restarts = this.#counter('whittle_runner_restarts_total', 'Times a runner was replaced.', [
@@ -112,6 +117,9 @@ export class Metrics {
         break;
       case 'shadow':
         this.#shadows.inc({ variant: observation.variant });
+        break;
+      case 'exposure_dropped':
+        this.#exposuresDropped.inc();
         break;
       case 'shadow_dropped':
         this.#shadowsDropped.inc({ variant: observation.variant, reason: observation.reason });

@@ -2,12 +2,15 @@ import { LRUCache } from 'lru-cache';
 import { sha256, type ServerConfig } from '../core/index.js';
 import type { Ranked } from './pipeline.js';
 
+/** A ranking without the tensors that made it: those are for the shadow, and many times its size. */
+type CachedRanked = Omit<Ranked, 'ranking'>;
+
 /**
  * Remembers rankings by everything they follow from: bundle version, endpoint, pipeline and full input. Requests of an
  * experiment bypass it, so that an arm's latency and exposure are its own.
  */
 export class AnswerCache {
-  readonly #entries: LRUCache<string, Ranked> | undefined;
+  readonly #entries: LRUCache<string, CachedRanked> | undefined;
   readonly #version: string;
 
   /** @param version changes whenever the bundle does. */
@@ -21,11 +24,12 @@ export class AnswerCache {
     return sha256(JSON.stringify([this.#version, endpoint, pipeline, input]));
   }
 
-  get(key: string): Ranked | undefined {
+  get(key: string): CachedRanked | undefined {
     return this.#entries?.get(key);
   }
 
   set(key: string, ranked: Ranked): void {
-    this.#entries?.set(key, ranked);
+    const { ranking: _inputs, ...kept } = ranked;
+    this.#entries?.set(key, kept);
   }
 }

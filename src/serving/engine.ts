@@ -5,6 +5,7 @@ import { createExperiments, type Assignment, type Experiments } from '../experim
 import { openStore, type Store } from '../store/index.js';
 import { AnswerCache } from './answer-cache.js';
 import { openBundle, type OpenBundle } from './bundle.js';
+import { beforeDeadline } from './deadline.js';
 import { bundleVersion, Fleet } from './fleet.js';
 import {
   recommendWith,
@@ -48,7 +49,7 @@ type AnyRequest = RecommendRequest | SearchRequest | RankRequest;
 export async function openEngine({ config, log, variants }: EngineOptions): Promise<BundleEngine> {
   const bundle = await openBundle(config.bundle);
   const experiments = createExperiments(config.experiments);
-  const store = await openStore(config.store.path);
+  const store = openStore(config.store.path, { log });
   try {
     const users = await readKnownUsers(bundle);
     await store.seedHistories(bundleVersion(bundle), users);
@@ -134,15 +135,18 @@ export class BundleEngine implements Engine {
 
   rank(request: RankRequest): Promise<Answer> {
     return this.#serve('rank', request, request.items.length, (pipeline, prepared) =>
-      rankWith(pipeline, this.bundle, prepared, this.#rows('items', request.items)),
+      rankWith(
+        pipeline,
+        this.bundle,
+        prepared,
+        this.#rows((place) => `items.${place}`, request.items),
+      ),
     );
   }
 
-  recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt> {
-    this.#rows(
-      'events.item',
-      events.map(({ item }) => item),
-    );
+  async recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt> {
+    const items = events.map(({ item }) => item);
+    this.#rows((place) => `events.${place}.item`, items);
     return this.#store.appendEvents(
       events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() })),
     );
@@ -206,14 +210,8 @@ export class BundleEngine implements Engine {
       pipelineName = pipeline.name;
       const prepared = this.#prepare(request, k, startedAt);
       const historyMs = performance.now() - startedAt;
-      const { ranked, cached } = await this.#cachedRun(
-        endpoint,
-        pipeline,
-        request,
-        prepared,
-        assignment,
-        run,
-      );
+      const ranking = this.#cachedRun(endpoint, pipeline, request, prepared, assignment, run);
+      const { ranked, cached } = await beforeDeadline(ranking, prepared.deadlineAt);
       const answer = this.#answer(request, pipeline, ranked, assignment, cached, historyMs, startedAt);
       this.#record(endpoint, request, answer, ranked, assignment);
       return answer;
@@ -236,7 +234,8 @@ export class BundleEngine implements Engine {
   }
 
   #prepare(request: AnyRequest, k: number, startedAt: number): PipelineRequest {
-    const given = request.history === undefined ? undefined : this.#rows('history', request.history);
+    const given =
+      request.history === undefined ? undefined : this.#rows((place) => `history.${place}`, request.history);
     const history = given ?? this.#storedHistory(request.user);
     const query = 'query' in request ? request.query : undefined;
     const queryVector = 'queryVector' in request ? request.queryVector : undefined;
@@ -257,13 +256,14 @@ export class BundleEngine implements Engine {
     return ids.map((id) => this.bundle.catalogue.rowOf(id)).filter((row) => row !== undefined);
   }
 
-  #rows(field: string, ids: readonly string[]): number[] {
+  /** @param fieldAt names the place of an id in the request. @throws ITEM_UNKNOWN */
+  #rows(fieldAt: (place: number) => string, ids: readonly string[]): number[] {
     return ids.map((id, place) => {
       const row = this.bundle.catalogue.rowOf(id);
       if (row !== undefined) return row;
-      const at = `${field}.${place}`;
-      throw new WhittleError('ITEM_UNKNOWN', `${at}: item ${id} is not in the catalogue`, {
-        field: at,
+      const field = fieldAt(place);
+      throw new WhittleError('ITEM_UNKNOWN', `${field}: item ${id} is not in the catalogue`, {
+        field,
         value: id,
         allowed: 'an item id of the catalogue',
       });
@@ -310,7 +310,7 @@ export class BundleEngine implements Engine {
         score: must(ranked.scores[place], 'score'),
       })),
       pipeline: pipeline.name,
-      variant: ranked.ranking?.variant ?? 'none',
+      variant: ranked.variant,
       ...(assignment === undefined ? {} : { experiment: assignment.experiment, arm: assignment.arm }),
       source: ranked.source,
       forced: request.forcedPipeline !== undefined,
@@ -329,7 +329,7 @@ export class BundleEngine implements Engine {
   ): void {
     if (assignment !== undefined) this.#experiments.record(assignment, request.user);
     this.#traffic.record(answer);
-    this.#store.appendExposure({
+    const exposed = this.#store.appendExposure({
       requestId: answer.requestId,
       timeMs: Date.now(),
       ...(request.user === undefined ? {} : { user: request.user }),
@@ -340,6 +340,7 @@ export class BundleEngine implements Engine {
       forced: answer.forced,
       items: answer.items.map(({ id }) => id),
     });
+    if (!exposed) this.#observe({ kind: 'exposure_dropped' });
     if (!answer.cached && ranked.ranking !== undefined) this.#shadow.consider(ranked.ranking);
     this.#observe({ kind: 'answer', endpoint, answer });
   }

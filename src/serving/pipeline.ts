@@ -1,10 +1,11 @@
 import { must, WhittleError, type Contract, type PipelineSpec } from '../core/index.js';
+import { topK } from '../evaluation/index.js';
 import type { RankJob } from '../runtime/index.js';
 import { bindCandidates, bindRequest, type RequestContext } from './binding.js';
 import type { OpenBundle } from './bundle.js';
 import type { Ranker } from './ranker.js';
 import type { Candidates, RetrieveJob, Retriever } from './retriever.js';
-import { blend, topK } from './top-k.js';
+import { blend } from './blend.js';
 
 /** A pipeline with the parts that run it. */
 export interface Pipeline {
@@ -37,6 +38,8 @@ export interface Ranked {
   readonly rows: readonly number[];
   readonly scores: readonly number[];
   readonly source: 'retrieval' | 'popularity' | 'search' | 'given';
+  /** Variant that ranked; `none` where the retrieval's order stands. */
+  readonly variant: string;
   /** Present where a ranker scored the candidates. */
   readonly ranking?: Ranking;
   readonly retrieveMs: number;
@@ -113,6 +116,7 @@ function popular(bundle: OpenBundle, { k, exclude }: PipelineRequest): Ranked {
     rows,
     scores: rows.map((_, place) => 1 / (place + 1)),
     source: 'popularity',
+    variant: 'none',
     retrieveMs: 0,
     rankMs: 0,
     queueMs: 0,
@@ -191,7 +195,8 @@ async function rankFound(
 ): Promise<Ranked> {
   const { ranker } = pipeline;
   if (ranker === undefined || weight === 0 || candidates.rows.length === 0) {
-    return { ...cut(candidates.rows, candidates.scores, request.k), source, retrieveMs, rankMs: 0, queueMs };
+    const order = cut(candidates.rows, candidates.scores, request.k);
+    return { ...order, source, variant: 'none', retrieveMs, rankMs: 0, queueMs };
   }
   const startedAt = performance.now();
   const job = rankJob(ranker.contract, bundle, request, candidates);
@@ -200,6 +205,7 @@ async function rankFound(
   return {
     ...cut(candidates.rows, scores, request.k),
     source,
+    variant: ranker.variant,
     ranking: { variant: ranker.variant, job, scores: served.result },
     retrieveMs,
     rankMs: performance.now() - startedAt,
@@ -223,7 +229,7 @@ export function rankJob(
 }
 
 function cut(rows: Int32Array, scores: Float32Array, k: number): Pick<Ranked, 'rows' | 'scores'> {
-  const order = topK(scores, k);
+  const order = Array.from(topK(scores, k));
   return {
     rows: order.map((place) => must(rows[place], 'row')),
     scores: order.map((place) => must(scores[place], 'score')),

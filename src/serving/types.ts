@@ -178,6 +178,8 @@ export type Observation =
       readonly ndcgAt10: number;
       readonly scoreError: number;
     }
-  | { readonly kind: 'shadow_dropped'; readonly variant: string; readonly reason: string };
+  | { readonly kind: 'shadow_dropped'; readonly variant: string; readonly reason: string }
+  /** The store's buffer was full: the answer was given but is missing from the log. */
+  | { readonly kind: 'exposure_dropped' };
 
 export type Endpoint = 'recommend' | 'search' | 'rank';
