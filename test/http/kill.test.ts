@@ -46,7 +46,7 @@ async function post<T>({ url }: ServerProcess, path: string, body: unknown): Pro
 }
 
 test('kill -9 of the server: acknowledged events are there after a restart, and no runner outlives it', async () => {
-  const { config, directory } = await tinyConfig();
+  const { config, directory } = await tinyConfig({}, { lean: true });
   folder = directory;
   const events = ['i1', 'i5', 'i9', 'i13'].map((item, place) => ({
     id: `e${place}`,

@@ -33,7 +33,7 @@ async function ask(
     pipeline === undefined ? {} : { 'x-whittle-pipeline': pipeline },
   );
   expect(reply.status, reply.text).toBe(200);
-  return { answer: reply.json<Answer>(), reply };
+  return { answer: reply.answer(), reply };
 }
 
 const idsOf = ({ items }: Answer): string[] => items.map(({ id }) => id);
@@ -178,10 +178,10 @@ describe('every answer', () => {
 
   test('takes the request id that the caller gives, unless it could be misread', async () => {
     const given = await server.post('/v1/recommend', { user: 'u1' }, { 'x-request-id': 'order.7_A-1' });
-    expect(given.json<Answer>().requestId).toBe('order.7_A-1');
+    expect(given.answer().requestId).toBe('order.7_A-1');
     for (const odd of ['a b', '', 'x'.repeat(65), '<script>']) {
       const reply = await server.post('/v1/recommend', { user: 'u1' }, { 'x-request-id': odd });
-      expect(reply.json<Answer>().requestId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+      expect(reply.answer().requestId).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     }
   });
 
@@ -228,7 +228,7 @@ describe('every answer', () => {
 
 describe('what is served', () => {
   test('GET /v1/variants', async () => {
-    const { variants } = (await server.get('/v1/variants')).json<{ variants: VariantStatus[] }>();
+    const { variants } = (await server.get('/v1/variants')).json() as { variants: VariantStatus[] };
     expect(variants.map(({ name }) => name)).toEqual(['full', 'small']);
     const [full, small] = variants;
     expect(small).toMatchObject({ file: 'small.onnx', parent: 'full', recipe: [{ pass: 'noise' }] });
@@ -240,7 +240,9 @@ describe('what is served', () => {
   });
 
   test('GET /v1/experiments counts requests and users by arm', async () => {
-    const { experiments } = (await server.get('/v1/experiments')).json<{ experiments: ExperimentStatus[] }>();
+    const { experiments } = (await server.get('/v1/experiments')).json() as {
+      experiments: ExperimentStatus[];
+    };
     const [experiment] = experiments;
     expect(experiment).toMatchObject({ name: 'shrink', enabled: true, salt: 's1' });
     expect(experiment?.arms.map(({ share }) => share)).toEqual([0.5, 0.5]);
@@ -254,7 +256,7 @@ describe('what is served', () => {
   });
 
   test('GET /v1/users', async () => {
-    const all = (await server.get('/v1/users')).json<{ users: string[] }>().users;
+    const { users: all } = (await server.get('/v1/users')).json() as { users: string[] };
     expect(all).toEqual(Array.from({ length: TINY_USERS }, (_, user) => `u${user}`));
     expect((await server.get('/v1/users?limit=3')).json()).toEqual({ users: ['u0', 'u1', 'u2'] });
   });
@@ -266,9 +268,10 @@ describe('what is served', () => {
 
   test('GET /docs describes every route with its fields', async () => {
     expect((await server.get('/docs')).text).toContain('swagger');
-    const { paths } = (await server.get('/docs/json')).json<{
+    const page = (await server.get('/docs/json')).json() as {
       paths: Record<string, Record<string, unknown>>;
-    }>();
+    };
+    const { paths } = page;
     expect(Object.keys(paths).toSorted()).toEqual([
       '/livez',
       '/metrics',

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTinyServer, type ErrorReply, type TinyServer } from '../support/tiny-server.js';
+import { startTinyServer, type TinyServer } from '../support/tiny-server.js';
 
 let server: TinyServer;
 let batches = 0;
@@ -124,7 +124,7 @@ const REFUSED: readonly Row[] = [
     [{ ...event, item: 'x' }],
     400,
     'ITEM_UNKNOWN',
-    'events.item.0',
+    'events.0.item',
     /catalogue/,
   ],
   [
@@ -158,7 +158,7 @@ describe('bad input is refused with its field and what is allowed', () => {
   test.each(REFUSED)('%s: POST %s', async (_what, url, body, status, code, field, allowed) => {
     const before = batches;
     const reply = await server.post(url, body);
-    const { error } = reply.json<ErrorReply>();
+    const error = reply.error();
     expect({ status: reply.status, code: error.code, field: error.details['field'] }).toEqual({
       status,
       code,
@@ -174,7 +174,7 @@ describe('bad input is refused with its field and what is allowed', () => {
   test('a body that is not JSON', async () => {
     const reply = await server.post('/v1/recommend', 'user=u1', { 'content-type': 'text/plain' });
     expect(reply.status).toBe(400);
-    expect(reply.json<ErrorReply>().error.details).toEqual({
+    expect(reply.error().details).toEqual({
       field: 'content-type',
       value: 'text/plain',
       allowed: 'application/json',
@@ -190,19 +190,19 @@ describe('bad input is refused with its field and what is allowed', () => {
   ])('GET %s', async (url, field) => {
     const reply = await server.get(url);
     expect(reply.status).toBe(400);
-    expect(reply.json<ErrorReply>().error).toMatchObject({ code: 'INPUT_INVALID', details: { field } });
+    expect(reply.error()).toMatchObject({ code: 'INPUT_INVALID', details: { field } });
   });
 
   test.each(['/v2/recommend', '/v1/recommend', '/v1/users/u1'])('no route GET %s', async (url) => {
     const reply = await server.get(url);
     expect(reply.status).toBe(404);
-    expect(reply.json<ErrorReply>().error).toMatchObject({ code: 'NOT_FOUND', details: { field: 'url' } });
+    expect(reply.error()).toMatchObject({ code: 'NOT_FOUND', details: { field: 'url' } });
   });
 
   test('an unknown pipeline names the known ones', async () => {
     const reply = await server.post('/v1/recommend', { user: 'u1' }, { 'x-whittle-pipeline': 'fast' });
     expect(reply.status).toBe(404);
-    expect(reply.json<ErrorReply>().error).toMatchObject({
+    expect(reply.error()).toMatchObject({
       code: 'NOT_FOUND',
       details: { value: 'fast', allowed: ['full', 'small', 'retrieval', 'vector'] },
     });
@@ -215,7 +215,7 @@ describe('bad input is refused with its field and what is allowed', () => {
       { 'x-whittle-pipeline': 'vector' },
     );
     expect(reply.status).toBe(404);
-    expect(reply.json<ErrorReply>().error.message).toContain('rank');
+    expect(reply.error().message).toContain('rank');
   });
 
   test('a vector of another length than the index', async () => {
@@ -225,7 +225,7 @@ describe('bad input is refused with its field and what is allowed', () => {
       { 'x-whittle-pipeline': 'vector' },
     );
     expect(reply.status).toBe(400);
-    expect(reply.json<ErrorReply>().error).toMatchObject({
+    expect(reply.error()).toMatchObject({
       details: { field: 'queryVector', allowed: expect.stringContaining('8 numbers') as string },
     });
   });

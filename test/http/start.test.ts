@@ -5,6 +5,7 @@ import { silentLog, WhittleError, type ServerConfig } from '../../src/core/index
 import { createServer } from '../../src/http/index.js';
 import { openEngine } from '../../src/serving/index.js';
 import { childPids } from '../support/processes.js';
+import type { TinyBundleOptions } from '../support/tiny-bundle.js';
 import { startTinyServer, tinyConfig } from '../support/tiny-server.js';
 
 const folders: string[] = [];
@@ -13,8 +14,8 @@ const others = childPids();
 
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true }))));
 
-async function bundle(broken?: { brokenVariant: true }): Promise<{ config: ServerConfig; path: string }> {
-  const { config, directory } = await tinyConfig({}, broken);
+async function bundle(options: TinyBundleOptions = {}): Promise<{ config: ServerConfig; path: string }> {
+  const { config, directory } = await tinyConfig({}, { lean: true, ...options });
   folders.push(directory);
   return { config, path: config.bundle };
 }
@@ -77,33 +78,32 @@ test('an arm of a pipeline that is not there leaves nothing running', async () =
 });
 
 test('a bundle with a graph index serves the same way', async () => {
-  const hnsw = await startTinyServer({}, { index: 'hnsw' });
+  const hnsw = await startTinyServer({}, { index: 'hnsw', lean: true });
   const reply = await hnsw.post('/v1/recommend', { user: 'u1' });
   expect(reply.status, reply.text).toBe(200);
   await hnsw.stop();
   expect(childPids().filter((pid) => !others.includes(pid))).toEqual([]);
 });
 
-test('a port in use is one clear line', async () => {
-  const first = await startTinyServer();
+test('a port in use, or a host that is not this machine, is one clear line', async () => {
+  const first = await startTinyServer({}, { lean: true });
   const url = new URL(await first.server.listen());
-  const config = { ...first.config.server, port: Number(url.port) };
-  const second = await createServer(first.engine, { config, log: silentLog, version: '0.0.0' });
-  const error: unknown = await second.listen().catch((thrown: unknown) => thrown);
-  expect(error).toMatchObject({ code: 'PORT_IN_USE', details: { host: '127.0.0.1', port: config.port } });
-  expect((error as Error).message).toMatch(/^Port \d+ on 127\.0\.0\.1 is in use: [^\n]+$/);
-  await second.close();
-  await first.stop();
-});
-
-test('a host that is not this machine is a configuration error', async () => {
-  const first = await startTinyServer();
-  const config = { ...first.config.server, host: '192.0.2.1' };
-  const second = await createServer(first.engine, { config, log: silentLog, version: '0.0.0' });
-  await expect(second.listen()).rejects.toMatchObject({
+  const port = Number(url.port);
+  const listenError = async (changes: Partial<ServerConfig['server']>): Promise<unknown> => {
+    const config = { ...first.config.server, ...changes };
+    const second = await createServer(first.engine, { config, log: silentLog, version: '0.0.0' });
+    const thrown: unknown = await second.listen().catch((error: unknown) => error);
+    await second.close();
+    return thrown;
+  };
+  expect(await listenError({ port })).toMatchObject({
+    code: 'PORT_IN_USE',
+    details: { host: '127.0.0.1', port },
+    message: expect.stringMatching(/^Port \d+ on 127\.0\.0\.1 is in use: [^\n]+$/) as string,
+  });
+  expect(await listenError({ host: '192.0.2.1' })).toMatchObject({
     code: 'CONFIG_INVALID',
     details: { host: '192.0.2.1' },
   });
-  await second.close();
   await first.stop();
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   createRandom,
   float32,
+  must,
   writeManifest,
   type BundleManifest,
   type Contract,
@@ -28,6 +29,8 @@ export interface TinyBundleOptions {
   readonly seed?: number;
   /** Kind of the towers' index; default flat, which needs no optional package. */
   readonly index?: 'flat' | 'hnsw';
+  /** Leaves out the pipelines that need other runners than the tower and the two rankers. */
+  readonly lean?: boolean;
   /** Gives the variant `small` an input that the contract does not bind. */
   readonly brokenVariant?: boolean;
 }
@@ -58,7 +61,8 @@ export async function makeTinyBundle(
     { fields: [{ name: 'title', weight: 1 }], language: 'english' },
   );
   await writeFile(join(directory, 'indexes/text.bin'), encodeTextIndex(text));
-  return writeManifest(directory, manifestWith(index));
+  const manifest = manifestWith(index);
+  return writeManifest(directory, options.lean === true ? leanOf(manifest) : manifest);
 }
 
 /** Row-major `[64, 8]`: the vector of a group with noise, in group row % 4. */
@@ -219,5 +223,14 @@ function manifestWith(index: IndexSpec): Omit<BundleManifest, 'files'> {
       vector: { candidates: 24, search: 'vector' },
     },
     defaultPipeline: 'full',
+  };
+}
+
+function leanOf(manifest: Omit<BundleManifest, 'files'>): Omit<BundleManifest, 'files'> {
+  const shared = { candidates: 24, recommend: 'tower' };
+  return {
+    ...manifest,
+    retrievers: { tower: must(manifest.retrievers['tower'], 'tower') },
+    pipelines: { full: { ranker: 'full', ...shared }, small: { ranker: 'small', ...shared } },
   };
 }

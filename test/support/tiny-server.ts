@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { completeConfig, must, silentLog, type ServerConfig } from '../../src/core/index.js';
 import { createServer, type Server } from '../../src/http/index.js';
-import { openEngine, type Engine } from '../../src/serving/index.js';
+import { openEngine, type Answer, type Engine } from '../../src/serving/index.js';
 import { makeTinyBundle, type TinyBundleOptions } from './tiny-bundle.js';
 
 /** Sections of the configuration that a test changes; the bundle and the store are in a folder of the test's own. */
@@ -14,7 +14,11 @@ export interface Reply {
   readonly headers: Readonly<Record<string, unknown>>;
   readonly text: string;
   /** The parsed body; throws where it is not JSON. */
-  json<T>(): T;
+  json(): unknown;
+  /** The body of a ranking route. */
+  answer(): Answer;
+  /** The body of a failure. */
+  error(): ErrorReply['error'];
 }
 
 /** The body of an error response. */
@@ -78,11 +82,14 @@ export async function startTinyServer(
       headers,
       ...(payload === undefined ? {} : { payload }),
     });
+    const json = (): unknown => reply.json();
     return {
       status: reply.statusCode,
       headers: reply.headers,
       text: reply.body,
-      json: <T>() => reply.json<T>(),
+      json,
+      answer: () => json() as Answer,
+      error: () => (json() as ErrorReply).error,
     };
   };
   return {
