@@ -13,12 +13,36 @@ export function multiply(
   n: number,
 ): void {
   out.fill(0);
-  for (let i = 0; i < m; i++) {
-    for (let p = 0; p < k; p++) {
-      const factor = a[i * k + p] as number;
-      if (factor !== 0) addScaledRow(b, p * n, factor, out, i * n, n);
-    }
-  }
+  const fours = k - (k % 4);
+  // Four rows of `b` at a time, which then stay in the cache for all rows of `a`, save three of four visits to `out`.
+  for (let p = 0; p < fours; p += 4)
+    for (let i = 0; i < m; i++) addFourRows(a, i * k + p, b, p * n, out, i * n, n);
+  for (let p = fours; p < k; p++)
+    for (let i = 0; i < m; i++) addScaledRow(b, p * n, a[i * k + p] as number, out, i * n, n);
+}
+
+/** `target[to …] += Σ factors[at + r] · row r of source`, four rows of `length` elements from `from` on. */
+function addFourRows(
+  factors: Float64Array,
+  at: number,
+  source: Float64Array,
+  from: number,
+  target: Float64Array,
+  to: number,
+  length: number,
+): void {
+  const f0 = factors[at] as number;
+  const f1 = factors[at + 1] as number;
+  const f2 = factors[at + 2] as number;
+  const f3 = factors[at + 3] as number;
+  const [row1, row2, row3] = [from + length, from + 2 * length, from + 3 * length];
+  for (let j = 0; j < length; j++)
+    target[to + j] =
+      (target[to + j] as number) +
+      f0 * (source[from + j] as number) +
+      f1 * (source[row1 + j] as number) +
+      f2 * (source[row2 + j] as number) +
+      f3 * (source[row3 + j] as number);
 }
 
 /** `out[k, n] = aᵀ · b` for `a[m, k]` and `b[m, n]`. `out` is the caller's and is overwritten. */
