@@ -10,7 +10,7 @@ import type { Conditions, Report } from './report.js';
 import { prepareRequests, type RequestSource } from './request-source.js';
 import { readCounters, workBetween, type ServerWork } from './server-counters.js';
 import { summarise, type VariantFacts } from './summary.js';
-import { withServer, type TargetServer } from './target-server.js';
+import { pipelinesToLoad, withServer } from './target-server.js';
 
 /** Long enough for the gateway's code to be compiled; it serves all pipelines, so they warm each other. */
 const WARM_UP_SECONDS = 2;
@@ -25,28 +25,32 @@ export interface RunContext {
   readonly interrupted: Promise<never>;
 }
 
+/** The server as the phases see it. */
+interface TargetServer {
+  readonly origin: string;
+  readonly pipelines: readonly string[];
+}
+
 /** Starts or takes the server, runs every phase and answers the report; error responses are in it and do not throw. */
-export function runLoadtest(options: LoadOptions, context: RunContext): Promise<Report> {
-  return withServer(options, context.interrupted, async (server) => {
-    const phases = planPhases(server.pipelines, options.rounds);
-    const totalSeconds = phases.reduce((sum, phase) => sum + secondsOf(phase, options), 0);
-    checkLength(totalSeconds);
+export async function runLoadtest(options: LoadOptions, context: RunContext): Promise<Report> {
+  const pipelines = await pipelinesToLoad(options);
+  const phases = planPhases(pipelines, options.rounds);
+  const totalSeconds = phases.reduce((sum, phase) => sum + secondsOf(phase, options), 0);
+  checkLength(totalSeconds);
+  return withServer(options, pipelines, context.interrupted, async (origin) => {
     const loadAverage = must(loadavg()[0], 'load average');
-    const source = await prepareRequests(server.origin, options);
+    const source = await prepareRequests(origin, options);
+    const server = { origin, pipelines };
     await probe(server, options, source);
-    context.note(`${phases.length} phases, about ${totalSeconds} s, against ${server.origin}`);
+    context.note(`${phases.length} phases, about ${totalSeconds} s, against ${origin}`);
     const measurements: Measurement[] = [];
     for (const [place, phase] of phases.entries()) {
       context.note(`${place + 1}/${phases.length} ${phase.kind} ${phase.pipeline ?? ''}`.trimEnd());
       measurements.push(await measure(phase, server, options, source));
     }
-    const { variants } = await getJson<{ variants: readonly VariantFacts[] }>(server.origin, '/v1/variants');
-    const rows = summarise(server.pipelines, measurements, variants);
-    return {
-      conditions: { ...conditionsOf(options, context, server, source), loadAverage },
-      rows,
-      measurements,
-    };
+    const { variants } = await getJson<{ variants: readonly VariantFacts[] }>(origin, '/v1/variants');
+    const rows = summarise(pipelines, measurements, variants);
+    return { conditions: { ...conditionsOf(options, context, source), loadAverage }, rows, measurements };
   });
 }
 
@@ -134,18 +138,17 @@ function withoutForced(work: ServerWork, drained: readonly string[]): ServerWork
 function conditionsOf(
   options: LoadOptions,
   { command }: RunContext,
-  { origin }: TargetServer,
   { bodies, users, queries }: RequestSource,
 ): Omit<Conditions, 'loadAverage'> {
   const machine = cpus();
-  const started = options.url === undefined;
+  const { url, bundle } = options;
   return {
     command,
     date: new Date().toISOString(),
     cpu: machine[0]?.model.trim() ?? 'unknown CPU',
     cores: machine.length,
     node: process.version,
-    target: started ? `server started on ${options.bundle}` : `running server ${origin}`,
+    target: url === undefined ? `server started on ${bundle}` : `running server ${url}`,
     endpoint: options.endpoint,
     connections: options.connections,
     secondsPerPhase: options.seconds,
@@ -155,6 +158,6 @@ function conditionsOf(
     users,
     queries,
     seed: options.seed,
-    ...(started ? { shadowShare: options.shadowShare } : {}),
+    ...(url === undefined ? { shadowShare: options.shadowShare } : {}),
   };
 }

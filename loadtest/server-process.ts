@@ -1,20 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { WhittleError } from '../src/core/index.js';
 import { checkTarget } from './target.js';
 
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 5_000;
+const LAST_LINES_TIMEOUT_MS = 1_000;
 /** Lines of the server's log that are kept for the case that it fails. */
 const LOG_LINES = 20;
 
 /** A server that this process started and is responsible for. */
 export interface ServerProcess {
   readonly url: string;
-  /** Rejects when the server ends before it is stopped from here. */
-  readonly ended: Promise<never>;
+  /** The outcome of `work`, or why the server ended before it: what breaks then has that for its reason. */
+  during<T>(work: Promise<T>): Promise<T>;
   /** Ends it with SIGTERM, after 5 s with SIGKILL. */
   stop(): Promise<void>;
 }
@@ -31,20 +33,41 @@ export async function startServer(
   interrupted: Promise<never>,
 ): Promise<ServerProcess> {
   const child = spawnServer(bundle, configFile);
-  const log = keepLastLines(child);
-  const ended = once(child, 'close').then(([code, signal]: unknown[]): never => {
-    const said = log.length === 0 ? '' : `; its last lines:\n${log.join('\n')}`;
-    throw new WhittleError('NOT_READY', `The server ended with ${String(code ?? signal)}${said}`, { bundle });
-  });
-  // Who starts the server may be busy elsewhere when it ends; the race below and the caller's still see it.
-  ended.catch(() => undefined);
+  const ended = endOf(child, bundle);
+  const during = async <T>(work: Promise<T>): Promise<T> => {
+    try {
+      return await Promise.race([work, ended]);
+    } catch (thrown) {
+      if (hasEnded(child)) await ended;
+      throw thrown;
+    }
+  };
   const stop = (): Promise<void> => stopServer(child);
   try {
-    return { url: await Promise.race([listeningUrl(child), ended, interrupted]), ended, stop };
+    return { url: await during(Promise.race([listeningUrl(child), interrupted])), during, stop };
   } catch (thrown) {
     await stop();
     throw thrown;
   }
+}
+
+/** Rejects when the server has ended, with its last log lines. */
+function endOf(child: ChildProcess, bundle: string): Promise<never> {
+  const log = keepLastLines(child);
+  // Its output is whole at `close`, which runners that outlive it can hold back.
+  const closed = once(child, 'close');
+  const ended = once(child, 'exit').then(async ([code, signal]: unknown[]): Promise<never> => {
+    await Promise.race([closed, delay(LAST_LINES_TIMEOUT_MS, undefined, { ref: false })]);
+    const said = log.length === 0 ? '' : `; its last lines:\n${log.join('\n')}`;
+    throw new WhittleError('NOT_READY', `The server ended with ${String(code ?? signal)}${said}`, { bundle });
+  });
+  // It also ends when it is told to; only `during` minds.
+  ended.catch(() => undefined);
+  return ended;
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null;
 }
 
 function spawnServer(bundle: string, configFile: string): ChildProcess {
@@ -85,7 +108,7 @@ function listeningUrl({ stdout }: ChildProcess): Promise<string> {
 }
 
 async function stopServer(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (hasEnded(child)) return;
   const exited = once(child, 'exit');
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
   child.kill('SIGTERM');

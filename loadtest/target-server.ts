@@ -13,39 +13,31 @@ import type { LoadedEndpoint, LoadOptions } from './options.js';
 import { loadedConfig } from './server-config.js';
 import { startServer } from './server-process.js';
 
-/** A server that is ready, and the pipelines to load. */
-export interface TargetServer {
-  readonly origin: string;
-  readonly pipelines: readonly string[];
-}
-
 /**
- * Runs `work` against the server of `--url`, or against one that is started for it and stopped after it, whatever
+ * Runs `work` with the origin of the server of `--url`, or of one that is started for it and stopped after it, whatever
  * happens. `interrupted` never resolves; when it rejects, so does this.
  *
- * @throws USAGE_INVALID for a pipeline that is not there; NOT_READY where the server is not, or ends meanwhile; what
- *   reading the bundle and the configuration throws.
+ * @throws NOT_READY where the server is not, or ends meanwhile; what reading the configuration throws.
  */
 export async function withServer<T>(
   options: LoadOptions,
+  pipelines: readonly string[],
   interrupted: Promise<never>,
-  work: (server: TargetServer) => Promise<T>,
+  work: (origin: string) => Promise<T>,
 ): Promise<T> {
-  if (options.url === undefined) return withStartedServer(options, interrupted, work);
-  const origin = options.url;
-  await getText(origin, '/readyz');
-  const pipelines = options.pipelines ?? (await pipelinesOfArms(origin));
-  return Promise.race([work({ origin, pipelines }), interrupted]);
+  const { url } = options;
+  if (url === undefined) return withStartedServer(options, pipelines, interrupted, work);
+  await getText(url, '/readyz');
+  return Promise.race([work(url), interrupted]);
 }
 
 async function withStartedServer<T>(
-  options: LoadOptions,
+  { bundle, shadowShare, config: path }: LoadOptions,
+  pipelines: readonly string[],
   interrupted: Promise<never>,
-  work: (server: TargetServer) => Promise<T>,
+  work: (origin: string) => Promise<T>,
 ): Promise<T> {
-  const { bundle, shadowShare } = options;
-  const base = options.config === undefined ? completeConfig({}) : await readConfig(options.config);
-  const pipelines = await pipelinesOfBundle(options);
+  const base = path === undefined ? completeConfig({}) : await readConfig(path);
   const directory = await mkdtemp(join(tmpdir(), 'whittle-loadtest-'));
   try {
     const configFile = join(directory, 'config.json');
@@ -53,7 +45,7 @@ async function withStartedServer<T>(
     await writeFile(configFile, JSON.stringify(config));
     const server = await startServer(bundle, configFile, interrupted);
     try {
-      return await Promise.race([work({ origin: server.url, pipelines }), server.ended, interrupted]);
+      return await server.during(Promise.race([work(server.url), interrupted]));
     } finally {
       await server.stop();
     }
@@ -62,7 +54,17 @@ async function withStartedServer<T>(
   }
 }
 
-/** The pipelines asked for, else all that offer the endpoint. */
+/**
+ * The pipelines asked for, else all of the bundle that offer the endpoint, or those that the running server's arms
+ * point at.
+ *
+ * @throws USAGE_INVALID for one that the bundle does not have, or where there is none; what reading the bundle throws.
+ */
+export async function pipelinesToLoad(options: LoadOptions): Promise<readonly string[]> {
+  if (options.url === undefined) return pipelinesOfBundle(options);
+  return options.pipelines ?? (await pipelinesOfArms(options.url));
+}
+
 async function pipelinesOfBundle({ bundle, endpoint, pipelines }: LoadOptions): Promise<readonly string[]> {
   const manifest = await readManifest(bundle);
   const offered = Object.keys(manifest.pipelines).filter((name) => isLoadable(manifest, name, endpoint));

@@ -36,13 +36,15 @@ function loadtest(...args: readonly string[]): Run {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const { stdout, stderr, pid } = child;
-  const serverPids = new Promise<readonly number[]>((resolve) => {
+  const serverPids = new Promise<readonly number[]>((resolve, reject) => {
+    child.once('close', () => reject(new Error('It ended before its first phase')));
     createInterface({ input: stderr }).on('line', (line) => {
       if (!line.startsWith('1/') || pid === undefined) return;
       const servers = childPids(pid);
       resolve([...servers, ...servers.flatMap((server) => childPids(server))]);
     });
   });
+  serverPids.catch(() => undefined);
   const done = Promise.all([once(child, 'close'), text(stdout), text(stderr)]).then(([, said, noted]) => ({
     exitCode: child.exitCode,
     stdout: said,
