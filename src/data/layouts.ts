@@ -121,7 +121,7 @@ async function stagePart(connection: DuckDBConnection, folder: string, part: str
       where coalesce(try_cast(j.gain as double) > 0, true)`);
 }
 
-export const LAYOUTS: readonly Layout[] = [movieLens, onlineRetail, judgedSearch];
+const LAYOUTS: readonly Layout[] = [movieLens, onlineRetail, judgedSearch];
 
 /** @throws DATASET_INVALID where the folder has none of the known layouts. */
 export function recogniseLayout(folder: string): Layout {
