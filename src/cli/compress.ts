@@ -125,35 +125,49 @@ function withVariant(manifest: BundleManifest, name: string, parent: string, rec
   };
 }
 
-function describe({ steps, before, after, outputs }: CompressionReport): string {
-  const layers = steps.flatMap(({ step, changed, left }) => [
-    ...changed.map(({ layer, change, relativeError }) => [
-      step.pass,
-      layer,
-      change,
-      relativeError.toExponential(1),
-    ]),
-    ...left.map(({ layer, reason }) => [step.pass, layer, `left: ${reason}`, '']),
-  ]);
-  const sizes = [
-    ['dense weights', before.denseWeights, after.denseWeights],
-    ['dense bytes', before.denseBytes, after.denseBytes],
-    ['table bytes', before.tableBytes, after.tableBytes],
-    ['multiply-adds, 100 rows', before.multiplyAddsPer100Rows, after.multiplyAddsPer100Rows],
-  ].map((row) => row.map(String));
-  const errors = Object.entries(outputs).map(([output, error]) => `${output}: ${JSON.stringify(error)}`);
-  return [
-    textTable(['pass', 'layer', 'change', 'relative error'], layers),
-    textTable(['', 'before', 'after'], sizes),
-    `output error: ${errors.join('; ')}`,
-  ].join('\n\n');
+interface LayerRow {
+  readonly pass: string;
+  readonly layer: string;
+  readonly change: string;
+  readonly error: string;
 }
 
-function textTable(headers: readonly string[], rows: readonly (readonly string[])[]): string {
-  const columns = headers.map((header, index) => ({
-    header,
-    cell: (row: readonly string[]) => row[index] ?? '',
-    align: index === 0 || headers.length > 3 ? ('left' as const) : ('right' as const),
-  }));
-  return markdownTable(columns, rows).trimEnd();
+function describe({ steps, before, after, outputs }: CompressionReport): string {
+  const layers = steps.flatMap(({ step: { pass }, changed, left }): LayerRow[] => [
+    ...changed.map(({ layer, change, relativeError }) => ({
+      pass,
+      layer,
+      change,
+      error: relativeError.toExponential(1),
+    })),
+    ...left.map(({ layer, reason }) => ({ pass, layer, change: `left: ${reason}`, error: '' })),
+  ]);
+  const sizes = (['denseWeights', 'denseBytes', 'tableBytes', 'multiplyAddsPer100Rows'] as const).map(
+    (name) => ({
+      name,
+      before: before[name],
+      after: after[name],
+    }),
+  );
+  const errors = Object.entries(outputs).map(([output, error]) => `${output}: ${JSON.stringify(error)}`);
+  return [
+    markdownTable(
+      [
+        { header: 'pass', cell: ({ pass }) => pass },
+        { header: 'layer', cell: ({ layer }) => layer, align: 'left' },
+        { header: 'change', cell: ({ change }) => change, align: 'left' },
+        { header: 'relative error', cell: ({ error }) => error },
+      ],
+      layers,
+    ),
+    markdownTable(
+      [
+        { header: '', cell: ({ name }) => name },
+        { header: 'before', cell: (row) => row.before },
+        { header: 'after', cell: (row) => row.after },
+      ],
+      sizes,
+    ),
+    `output error: ${errors.join('; ')}`,
+  ].join('\n');
 }

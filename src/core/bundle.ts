@@ -104,6 +104,8 @@ export interface IndexSpec {
   readonly m?: number;
   readonly efConstruction?: number;
   readonly efSearch?: number;
+  /** hnsw: share of the exact k nearest rows that the graph finds, measured on users when it was built. */
+  readonly recall?: { readonly k: number; readonly recall: number };
 }
 
 /** Retrieve `candidates` items, rank them with a variant, cut to k. Without a ranker the retrieval's order stands. */

@@ -129,7 +129,7 @@ function candidateTensor(binding: InputBinding, context: CandidateContext, featu
           : context.retrievalScores[index];
       put(data, index, must(value, 'value'));
     }
-    return { dtype, dims: [count], data };
+    return { dtype, dims: [count, ...dims.slice(1).map(Number)], data };
   }
   const { values, width } = features.table(binding);
   const data = allocate(dtype, count * width);

@@ -6,6 +6,7 @@ import {
   shuffle,
   silentLog,
   WhittleError,
+  type Contract,
   type TensorMap,
 } from '../core/index.js';
 import { readUsers } from '../data/index.js';
@@ -22,19 +23,34 @@ const FEEDS = 12;
 const CANDIDATES = 100;
 const PATIENCE_MS = 60_000;
 
+/** Batches of {@link calibrationJobs} as one run takes them, eight requests each. @throws as there. */
+export async function calibrationFeeds(directory: string, seed: number): Promise<readonly TensorMap[]> {
+  const { contract, jobs } = await calibrationJobs(directory, seed);
+  const feeds: TensorMap[] = [];
+  for (let start = 0; start < jobs.length; start += REQUESTS_PER_FEED) {
+    feeds.push(mergeRankJobs(contract, jobs.slice(start, start + REQUESTS_PER_FEED)));
+  }
+  return feeds;
+}
+
 /**
- * Batches of real requests as the ranker gets them: known users of the bundle with what retrieval brings them. Where a
- * bundle knows no users but takes query vectors, its items' own vectors are the queries. The same for the same seed.
+ * Real requests as the ranker gets them: known users of the bundle with what retrieval brings them. Where a bundle
+ * knows no users but takes query vectors, its items' own vectors are the queries. The same for the same seed.
  *
  * @throws what opening the bundle and its retrievers throws; BUNDLE_INVALID where there is nothing to make requests of.
  */
-export async function calibrationFeeds(directory: string, seed: number): Promise<readonly TensorMap[]> {
+export async function calibrationJobs(
+  directory: string,
+  seed: number,
+): Promise<{ readonly contract: Contract; readonly jobs: readonly RankJob[] }> {
   const bundle = await openBundle(directory);
   const { runners } = completeConfig({});
   const fleet = await Fleet.start(bundle, { runners, log: silentLog, onBatch: () => undefined }, []);
   try {
+    const contract = must(bundle.manifest.contract, 'contract');
     const requests = await sampleRequests(bundle, seed);
-    return await collectFeeds(bundle, calibrationRetriever(bundle, fleet), requests);
+    const jobs = await collectJobs(bundle, contract, calibrationRetriever(bundle, fleet), requests);
+    return { contract, jobs };
   } finally {
     await fleet.close();
   }
@@ -53,24 +69,19 @@ function calibrationRetriever({ manifest }: OpenBundle, fleet: Fleet): Retriever
   );
 }
 
-async function collectFeeds(
+async function collectJobs(
   bundle: OpenBundle,
+  contract: Contract,
   retriever: Retriever,
   requests: readonly PipelineRequest[],
-): Promise<TensorMap[]> {
-  const contract = must(bundle.manifest.contract, 'contract');
-  const feeds: TensorMap[] = [];
-  for (let start = 0; start < requests.length; start += REQUESTS_PER_FEED) {
-    const batch = requests.slice(start, start + REQUESTS_PER_FEED);
-    const jobs: RankJob[] = [];
-    // One after the other: graph indexes may answer in another order when searched in other batches.
-    for (const request of batch) {
-      const { candidates } = await retrieve(retriever, CANDIDATES, request);
-      jobs.push(rankJob(contract, bundle, request, candidates));
-    }
-    feeds.push(mergeRankJobs(contract, jobs));
+): Promise<RankJob[]> {
+  const jobs: RankJob[] = [];
+  // One after the other: graph indexes may answer in another order when searched in other batches.
+  for (const request of requests) {
+    const { candidates } = await retrieve(retriever, CANDIDATES, request);
+    jobs.push(rankJob(contract, bundle, request, candidates));
   }
-  return feeds;
+  return jobs;
 }
 
 async function sampleRequests(bundle: OpenBundle, seed: number): Promise<PipelineRequest[]> {

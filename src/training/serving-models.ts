@@ -1,7 +1,7 @@
 import { createRandom, float32, must, type Random } from '../core/index.js';
 import { GraphBuilder, type Model } from '../onnx/index.js';
 import { ParameterSet, type Weights } from './architectures/parameter-set.js';
-import { rankerScores, type RankerShape } from './architectures/ranker.js';
+import { rankerParts, type RankerShape } from './architectures/ranker.js';
 import { userVector, type TowerShape } from './architectures/user-tower.js';
 import type { TrainedRetriever } from './train-retriever.js';
 
@@ -48,7 +48,7 @@ export function buildRankerModel(shape: RankerShape, retriever: TrainedRetriever
   const builder = new GraphBuilder({ name: 'ranker' });
   const set = new ParameterSet(builder, UNUSED, new Map([...retriever.weights, ...weights]));
   const { tower } = shape;
-  const score = rankerScores(set, shape, {
+  const { match, judgement } = rankerParts(set, shape, {
     history: builder.input('history', 'int64', ['requests', tower.maxLength]),
     period: builder.input('period', 'int64', ['requests']),
     candidate: builder.input('candidate', 'int64', ['candidates']),
@@ -56,7 +56,7 @@ export function buildRankerModel(shape: RankerShape, retriever: TrainedRetriever
     table: itemTable(builder, tower, retriever),
     itemBias: builder.initializer('items.bias', float32(retriever.itemBias)),
   });
-  builder.node('Identity', [score], {}, ['score']);
+  builder.node('Add', [match, judgement], {}, ['score']);
   builder.output('score', 'float32', ['candidates']);
   return builder.build();
 }

@@ -9,10 +9,11 @@ import {
 } from '../core/index.js';
 import { encodeModel, GraphBuilder } from '../onnx/index.js';
 import { ParameterSet, type Weights } from './architectures/parameter-set.js';
-import { rankerScores, type RankerShape } from './architectures/ranker.js';
+import { rankerParts, type RankerShape } from './architectures/ranker.js';
 import { userVector } from './architectures/user-tower.js';
 import { dropoutMask } from './dropout-kernel.js';
 import { periodOf } from './periods.js';
+import { itemCounts, PopularitySampler } from './popularity-sampler.js';
 import { ProgressReporter, type TrainingProgress } from './progress.js';
 import { drawExamples, type RankExample } from './rank-examples.js';
 import type { TrainedRetriever } from './train-retriever.js';
@@ -30,9 +31,9 @@ export interface RankerTraining {
   /** Decisions learned from, over all epochs. */
   readonly examples: number;
   readonly batchExamples: number;
-  /** Items each decision is compared with: retrieved ones, and a few at random. */
+  /** Items each decision is compared with: some that retrieval brings, and some drawn by popularity. */
   readonly hardNegatives: number;
-  readonly randomNegatives: number;
+  readonly popularNegatives: number;
   readonly learningRate: number;
   readonly dropout: number;
   readonly weightDecay: number;
@@ -46,10 +47,11 @@ export interface RankerTraining {
 const RETRIEVED = 200;
 
 /**
- * Trains the ranker on top of frozen towers to tell what a user took from what retrieval would have shown instead, by a
- * softmax over one taken item and its negatives.
+ * Trains the ranker's own judgement on top of frozen towers to tell what a user took from other items, by a softmax
+ * over one taken item and its negatives. The towers' match stays out of the loss: the towers have seen these very
+ * decisions, and what corrects their match here would be wrong on new ones (measured in docs/decisions).
  *
- * @returns the ranker's own weights by name, as `rankerScores` names them.
+ * @returns the ranker's own weights by name, as `rankerParts` names them.
  * @throws as {@link Trainer.create}; TRAINING_DIVERGED.
  */
 export async function trainRanker(training: RankerTraining): Promise<Weights> {
@@ -96,7 +98,7 @@ function lossGraph(training: RankerTraining): { builder: GraphBuilder; names: st
   const { op } = builder;
   const frozen = new Set(retriever.weights.keys());
   const set = new ParameterSet(builder, training.random.fork('weights'), retriever.weights);
-  const scores = rankerScores(
+  const { judgement } = rankerParts(
     set,
     shape,
     {
@@ -110,8 +112,8 @@ function lossGraph(training: RankerTraining): { builder: GraphBuilder; names: st
     (features, featureWidth) =>
       op.Mul(features, builder.input('mask', 'float32', ['candidates', featureWidth])),
   );
-  const group = 1 + training.hardNegatives + training.randomNegatives;
-  const likelihood = op.LogSoftmax(op.Reshape(scores, [-1, group]), { axis: 1 });
+  const group = 1 + training.hardNegatives + training.popularNegatives;
+  const likelihood = op.LogSoftmax(op.Reshape(judgement, [-1, group]), { axis: 1 });
   const taken = op.Slice(likelihood, [0], [1], [1]);
   builder.node('Neg', [op.ReduceMean(taken, [0, 1], { keepdims: 0 })], {}, ['loss']);
   builder.output('loss', 'float32', []);
@@ -123,11 +125,14 @@ class ExampleBatches {
   readonly #training: RankerTraining;
   readonly #retrieve: Session;
   readonly #random: Random;
+  readonly #sampler: PopularitySampler;
 
   private constructor(training: RankerTraining, retrieve: Session) {
     this.#training = training;
     this.#retrieve = retrieve;
     this.#random = training.random.fork('negatives');
+    const counts = itemCounts(training.sequences, training.items);
+    this.#sampler = new PopularitySampler(counts, training.random.fork('popular'));
   }
 
   static async open(training: RankerTraining): Promise<ExampleBatches> {
@@ -175,14 +180,14 @@ class ExampleBatches {
 
   /** The taken item first, then its negatives. */
   #candidates({ item, owned }: RankExample, retrieved: BigInt64Array): number[] {
-    const { hardNegatives, randomNegatives, items } = this.#training;
+    const { hardNegatives, popularNegatives, items } = this.#training;
     const hard = Array.from(retrieved, Number).filter((other) => !owned.has(other));
     const candidates = [item];
     for (let drawn = 0; drawn < hardNegatives && hard.length > 0; drawn++) {
       candidates.push(...hard.splice(this.#random.integer(hard.length), 1));
     }
-    while (candidates.length < 1 + hardNegatives + randomNegatives) {
-      const other = 1 + this.#random.integer(items);
+    while (candidates.length < 1 + hardNegatives + popularNegatives) {
+      const other = this.#sampler.draw();
       if (!owned.has(other) || owned.size >= items) candidates.push(other);
     }
     return candidates;

@@ -13,6 +13,7 @@ import { addPeriod, encodeHistory, type TowerShape } from './architectures/user-
 import { bagOfWords, multiply, type BagOfWords } from './bag-of-words.js';
 import { dropoutMask } from './dropout-kernel.js';
 import { periodOf } from './periods.js';
+import { itemCounts, PopularitySampler } from './popularity-sampler.js';
 import { ProgressReporter, type TrainingProgress } from './progress.js';
 import { Trainer } from './trainer.js';
 import { epochWindows, type TrainingWindow, type UserSequence } from './windows.js';
@@ -57,7 +58,7 @@ export interface TrainedRetriever {
  */
 export async function trainRetriever(training: RetrieverTraining): Promise<TrainedRetriever> {
   const words = bagOfWords(training.texts, training.maxWords);
-  const counts = itemCounts(training);
+  const counts = itemCounts(training.sequences, training.texts.length);
   const { builder, names } = lossGraph(training, words, counts);
   const batches = new BatchMaker(training, counts);
   const stepsPerEpoch = Math.ceil(
@@ -94,13 +95,6 @@ export async function trainRetriever(training: RetrieverTraining): Promise<Train
   const trained = trainer.weights();
   await trainer.release();
   return assemble(trained, words, training.shape.dimensions);
-}
-
-/** How often each item number was interacted with; index 0 is padding. */
-function itemCounts({ sequences, texts }: RetrieverTraining): Float32Array {
-  const counts = new Float32Array(texts.length + 1);
-  for (const { items } of sequences) for (const item of items) counts[item] = must(counts[item], 'count') + 1;
-  return counts;
 }
 
 function assemble(trained: Weights, words: BagOfWords, dimensions: number): TrainedRetriever {
@@ -168,19 +162,13 @@ function lossGraph(
 class BatchMaker {
   readonly #training: RetrieverTraining;
   readonly #random: Random;
-  /** Cumulated chances of items to be drawn as negatives. */
-  readonly #cumulated: Float64Array;
+  readonly #sampler: PopularitySampler;
   readonly #masks: number;
 
   constructor(training: RetrieverTraining, counts: Float32Array) {
     this.#training = training;
     this.#random = training.random.fork('batches');
-    let sum = 0;
-    // The power flattens popularity, so that rare items are drawn too (Mikolov et al. 2013).
-    this.#cumulated = Float64Array.from(
-      counts,
-      (count, item) => (sum += item === 0 ? 0 : (count + 1) ** 0.75),
-    );
+    this.#sampler = new PopularitySampler(counts, training.random.fork('negatives'));
     this.#masks = 1 + 2 * training.shape.blocks;
   }
 
@@ -242,33 +230,15 @@ class BatchMaker {
       };
     }
     const drawn = new Set(wanted);
-    for (let tries = 0; tries < maxClasses; tries++) drawn.add(this.#draw());
+    for (let tries = 0; tries < maxClasses; tries++) drawn.add(this.#sampler.draw());
     const classes = [...drawn];
     const place = new Map(classes.map((item, index) => [item, index]));
     return {
       classes: int64(classes),
-      correction: float32(Float32Array.from(classes, (item) => Math.log(this.#chance(item)))),
+      correction: float32(
+        Float32Array.from(classes, (item) => Math.log(this.#sampler.chance(item, maxClasses))),
+      ),
       label: int64(wanted.map((item) => must(place.get(item), 'class'))),
     };
-  }
-
-  #draw(): number {
-    const at = this.#random.uniform() * must(this.#cumulated.at(-1), 'total');
-    let low = 1;
-    let high = this.#cumulated.length - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (must(this.#cumulated[middle], 'sum') > at) high = middle;
-      else low = middle + 1;
-    }
-    return low;
-  }
-
-  /** Chance that `maxClasses` draws include the item. */
-  #chance(item: number): number {
-    const share =
-      (must(this.#cumulated[item], 'sum') - must(this.#cumulated[item - 1], 'sum')) /
-      must(this.#cumulated.at(-1), 'total');
-    return 1 - (1 - share) ** this.#training.maxClasses;
   }
 }

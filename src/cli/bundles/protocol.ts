@@ -26,16 +26,19 @@ export function defaultProtocol(dataset: Dataset): Protocol {
   return dataset.interactions.basket === undefined ? 'last-item' : 'last-basket';
 }
 
-/** Cuts by time, never at random. An item counts at a user's first interaction with it. */
+/**
+ * Cuts by time, never at random. A basket is held out whole and judged by what is new in it; an item counts at a
+ * user's first interaction with it.
+ */
 export function cutDataset(dataset: Dataset, protocol: Protocol): Cut {
-  const all = firstInteractions(sequencesOf(dataset));
+  const all = protocol === 'last-basket' ? sequencesOf(dataset) : firstInteractions(sequencesOf(dataset));
   const { train, targets } = holdOut(all, protocol);
   const targetTimesSeconds = targets.map((held, user) => {
     if (held.length === 0) return 0;
     const kept = must(train.items[user], 'items').length;
     return must(all.timesSeconds[user]?.[kept], 'time of what is held out');
   });
-  return { train, targets, targetTimesSeconds };
+  return { train: firstInteractions(train), targets, targetTimesSeconds };
 }
 
 function holdOut(all: Sequences, protocol: Protocol): Split {

@@ -127,7 +127,7 @@ async function writeText(directory: string, dataset: Dataset): Promise<Retriever
   const all = itemTexts(dataset);
   const documents = titles.map((title, item) => [title, must(all[item], 'text').slice(title.length + 1)]);
   const fields = [
-    { name: 'title', weight: 1 },
+    { name: 'title', weight: 3 },
     { name: 'text', weight: 1 },
   ];
   const data = buildTextIndex(documents, { fields, language: 'english' });

@@ -33,14 +33,14 @@ export type FeatureDropout = (features: string, width: number) => string;
  * The large model: DCN-v2 (Wang et al. 2021) over the candidate, the user's state, their product and what attention
  * from the candidate finds in the history (after DIN, Zhou et al. 2018), added to the towers' own match.
  *
- * @returns scores float32 `[candidates]`.
+ * @returns float32 `[candidates]` each: the towers' match, and what DCN-v2 adds to it.
  */
-export function rankerScores(
+export function rankerParts(
   set: ParameterSet,
   shape: RankerShape,
   values: RankerValues,
   dropout: FeatureDropout = (x) => x,
-): string {
+): { readonly match: string; readonly judgement: string } {
   const { op } = set.builder;
   const { dimensions: width } = shape.tower;
   const user = userVector(set, shape.tower, values.history, values.period, values.table);
@@ -53,10 +53,8 @@ export function rankerScores(
   const attended = attendHistory(set, shape.tower, values, item);
   const parts = [item, asked, op.Mul(asked, item), attended, op.Mul(attended, item)];
   const features = op.Concat(...parts, { axis: 1 });
-  return op.Add(
-    match,
-    crossAndDeep(set, shape, dropout(features, parts.length * width), parts.length * width),
-  );
+  const judgement = crossAndDeep(set, shape, dropout(features, parts.length * width), parts.length * width);
+  return { match, judgement };
 }
 
 /** Number of features per candidate. */

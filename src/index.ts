@@ -1,0 +1,8 @@
+/** Whittle as a library: the engine, its HTTP interface, and the compressor. */
+export { completeConfig, createLog, readConfig, silentLog, WhittleError } from './core/index.js';
+export type { ServerConfig } from './core/index.js';
+export { compressModel, parseRecipe, readRecipe } from './compression/index.js';
+export { createServer } from './http/index.js';
+export { readModel, writeModel } from './onnx/index.js';
+export { openSession } from './runtime/index.js';
+export { openEngine } from './serving/index.js';
