@@ -74,7 +74,7 @@ export function summariseRelevance({ users, values }: UserRelevance): readonly R
  * Pairs (variant, full) of a metric, one a user, as the non-inferiority test takes them.
  * @throws INPUT_INVALID where the two were not measured on the same users.
  */
-export function pairRelevance(
+function pairRelevance(
   variant: UserRelevance,
   full: UserRelevance,
   metric: RelevanceMetric,

@@ -1,7 +1,7 @@
 export * from './evaluate-ranking.js';
 export { easeScorer } from './ease.js';
 export * from './fidelity.js';
-export { itemKnnScorer, type ItemKnnOptions } from './item-knn.js';
+export { itemKnnScorer } from './item-knn.js';
 export { popularityScorer } from './popularity.js';
 export { rankUnseen } from './rank-unseen.js';
 export { hitRateAtK, mrrAtK, ndcgAtK, recallAtK } from './ranking-metrics.js';
