@@ -10,7 +10,7 @@ export interface Catalogue {
   rowOf(id: string): number | undefined;
   /** Rows by falling popularity (ties: lower row first); undefined where the bundle names no popularity. */
   readonly popularRows: Int32Array | undefined;
-  /** A number column. @throws BUNDLE_INVALID where there is none of that name. */
+  /** A number column. @throws BUNDLE_INVALID where there is none of that name, or a row has no finite number in it. */
   numbers(column: string): Float64Array;
 }
 
@@ -32,6 +32,7 @@ export async function openCatalogue(directory: string, manifest: BundleManifest)
   const numbers = (name: string): Float64Array => {
     const column = columns[name];
     if (!(column instanceof Float64Array)) throw missingColumn(file, name, Object.keys(columns));
+    checkFinite(file, name, column);
     return column;
   };
   const ids = texts(idColumn);
@@ -55,6 +56,18 @@ export async function openCatalogue(directory: string, manifest: BundleManifest)
     popularRows: popularityColumn === undefined ? undefined : descending(numbers(popularityColumn)),
     numbers,
   };
+}
+
+/** A missing number is NaN here, and would make every score of its item NaN. */
+function checkFinite(file: string, column: string, values: Float64Array): void {
+  const row = values.findIndex((value) => !Number.isFinite(value));
+  if (row === -1) return;
+  throw new WhittleError('BUNDLE_INVALID', `${file}: column ${column} has no finite number in row ${row}`, {
+    file,
+    field: column,
+    row,
+    allowed: 'a finite number in every row',
+  });
 }
 
 function missingColumn(file: string, column: string, columns: readonly string[]): WhittleError {
