@@ -9,6 +9,8 @@ import { checkTarget } from './target.js';
 const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 5_000;
 const LAST_LINES_TIMEOUT_MS = 1_000;
+/** Longer than the wait for the last lines, which comes first. */
+const END_NOTICE_MS = 3_000;
 /** Lines of the server's log that are kept for the case that it fails. */
 const LOG_LINES = 20;
 
@@ -38,13 +40,14 @@ export async function startServer(
     try {
       return await Promise.race([work, ended]);
     } catch (thrown) {
-      if (hasEnded(child)) await ended;
+      // A connection breaks before the operating system says that the process behind it is gone.
+      await Promise.race([ended, delay(END_NOTICE_MS)]);
       throw thrown;
     }
   };
   const stop = (): Promise<void> => stopServer(child);
   try {
-    return { url: await during(Promise.race([listeningUrl(child), interrupted])), during, stop };
+    return { url: await Promise.race([during(listeningUrl(child)), interrupted]), during, stop };
   } catch (thrown) {
     await stop();
     throw thrown;

@@ -45,7 +45,7 @@ async function withStartedServer<T>(
     await writeFile(configFile, JSON.stringify(config));
     const server = await startServer(bundle, configFile, interrupted);
     try {
-      return await server.during(Promise.race([work(server.url), interrupted]));
+      return await Promise.race([server.during(work(server.url)), interrupted]);
     } finally {
       await server.stop();
     }
