@@ -1,2 +1,2 @@
 export { createServer } from './server.js';
-export type { Server, ServerOptions } from './server.js';
+export type { Server } from './server.js';

@@ -15,9 +15,9 @@ import { writeItems, writeUsers, type UserHistory } from '../../src/data/index.j
 import { GraphBuilder, writeModel, type Model } from '../../src/onnx/index.js';
 import { buildHnswIndex, buildTextIndex, encodeTextIndex } from '../../src/retrieval/index.js';
 
-export const TINY_ITEMS = 64;
+const TINY_ITEMS = 64;
 export const TINY_USERS = 40;
-export const TINY_DIMENSIONS = 8;
+const TINY_DIMENSIONS = 8;
 const HISTORY_LENGTH = 8;
 const GROUPS = 4;
 const HIDDEN = 16;
