@@ -145,7 +145,7 @@ async function measurePipelines({ engine, dataset, cut, output }: Evaluation): P
 
 function measureFloors({ dataset, cut, protocol, output }: Evaluation): RelevanceSummary[] {
   const items = dataset.catalogue.ids.length;
-  return [...floorScorers(cut, items, protocol)].map(([name, makeScorer]) => {
+  return floorScorers(cut, items, protocol).map(([name, makeScorer]) => {
     output.note(name);
     return summarise(name, measureRelevance(rankUnseen(makeScorer(), cut, items, LIST_LENGTH), cut.targets));
   });

@@ -91,12 +91,13 @@ export async function trainBundle(
   );
   const provenance = { ...source, protocol, settings };
   const content = { name: basename(out), dataset, cut, provenance };
-  if (interactions === 0) await writeBundle(out, content);
+  if (interactions === 0) await writeBundle(out, content, output);
   else
-    await writeBundle(out, {
-      ...content,
-      models: await trainModels(dataset, cut, settings, openSession, output),
-    });
+    await writeBundle(
+      out,
+      { ...content, models: await trainModels(dataset, cut, settings, openSession, output) },
+      output,
+    );
   return cut;
 }
 

@@ -1,24 +1,27 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  float32Data,
+  int64,
   must,
-  WhittleError,
   writeManifest,
   type BundleManifest,
-  type IndexSpec,
   type InputBinding,
   type RetrieverSpec,
 } from '../../core/index.js';
 import { writeItems, writeUsers, type Dataset, type Table } from '../../data/index.js';
 import { writeModel } from '../../onnx/index.js';
-import { buildHnswIndex, buildTextIndex, encodeTextIndex } from '../../retrieval/index.js';
+import { buildTextIndex, encodeTextIndex } from '../../retrieval/index.js';
+import { openSession } from '../../runtime/index.js';
 import { buildRankerModel, buildTowerModel, itemVectors } from '../../training/index.js';
 import type { Cut } from './protocol.js';
+import { writeIndex } from './write-index.js';
+import type { Output } from '../output.js';
 import { itemTexts, type TrainedModels } from './train-models.js';
 
 /** Candidates that a pipeline retrieves and ranks. */
 const CANDIDATES = 200;
-const HNSW = { m: 16, efConstruction: 200, efSearch: 400 };
+const VECTORS_FILE = 'indexes/items.f32';
 /** Share of the ranker in a known user's search. */
 const SEARCH_RANKER_WEIGHT = 0.2;
 
@@ -35,12 +38,16 @@ export interface BundleContent {
  * Writes a bundle. It is made beside `directory` and takes its place in one step, so that a failure leaves what was
  * there as it was.
  */
-export async function writeBundle(directory: string, content: BundleContent): Promise<BundleManifest> {
+export async function writeBundle(
+  directory: string,
+  content: BundleContent,
+  output: Output,
+): Promise<BundleManifest> {
   const temporary = `${directory}.${process.pid}.tmp`;
   await rm(temporary, { recursive: true, force: true });
   await mkdir(join(temporary, 'indexes'), { recursive: true });
   try {
-    const manifest = await writeFiles(temporary, content);
+    const manifest = await writeFiles(temporary, content, output);
     await rm(directory, { recursive: true, force: true });
     await rename(temporary, directory);
     return manifest;
@@ -50,7 +57,11 @@ export async function writeBundle(directory: string, content: BundleContent): Pr
   }
 }
 
-async function writeFiles(directory: string, content: BundleContent): Promise<BundleManifest> {
+async function writeFiles(
+  directory: string,
+  content: BundleContent,
+  output: Output,
+): Promise<BundleManifest> {
   const { name, dataset, cut, models, provenance } = content;
   const texts = await writeText(directory, dataset);
   await writeItems(join(directory, 'items.parquet'), itemColumns(dataset, cut));
@@ -77,7 +88,7 @@ async function writeFiles(directory: string, content: BundleContent): Promise<Bu
     });
   }
   await writeUsers(join(directory, 'users.parquet'), userHistories(dataset, cut));
-  const towers = await writeTowers(directory, models);
+  const towers = await writeTowers(directory, models, cut, output);
   await writeModel(
     buildRankerModel(models.shape, models.retriever, models.ranker),
     join(directory, 'full.onnx'),
@@ -135,33 +146,55 @@ async function writeText(directory: string, dataset: Dataset): Promise<Retriever
   return { kind: 'text', file: 'indexes/text.bin' };
 }
 
-async function writeTowers(directory: string, models: TrainedModels): Promise<RetrieverSpec> {
+async function writeTowers(
+  directory: string,
+  models: TrainedModels,
+  cut: Cut,
+  output: Output,
+): Promise<RetrieverSpec> {
   const { shape, retriever } = models;
   const vectors = itemVectors(shape.tower, retriever);
   const dimensions = shape.tower.dimensions + 1;
   await writeModel(buildTowerModel(shape.tower, retriever), join(directory, 'user-tower.onnx'));
   await writeFile(
-    join(directory, 'indexes', 'items.f32'),
+    join(directory, VECTORS_FILE),
     new Uint8Array(vectors.buffer, vectors.byteOffset, vectors.byteLength),
   );
-  const index = await writeIndex(directory, vectors, dimensions);
+  const queries = await userVectors(directory, models, cut);
+  const index = await writeIndex(
+    directory,
+    { vectors, dimensions, file: VECTORS_FILE, queries, k: CANDIDATES },
+    openSession,
+    output,
+  );
   return { kind: 'tower', file: 'user-tower.onnx', inputs: requestInputs(models), output: 'user', index };
 }
 
-/** An HNSW graph where its package is installed, else exact search, which needs no file of its own. */
-async function writeIndex(directory: string, vectors: Float32Array, dimensions: number): Promise<IndexSpec> {
-  const exact: IndexSpec = { kind: 'flat', metric: 'dot', dimensions, vectors: 'indexes/items.f32' };
-  try {
-    const graph = await buildHnswIndex(vectors, { dimensions, metric: 'dot', ...HNSW });
-    await graph.save(join(directory, 'indexes', 'items.hnsw'));
-    return { ...exact, kind: 'hnsw', file: 'indexes/items.hnsw', ...HNSW };
-  } catch (thrown) {
-    if (thrown instanceof WhittleError && thrown.code === 'PACKAGE_MISSING') {
-      process.stderr.write(`${thrown.message}\n`);
-      return exact;
-    }
-    throw thrown;
-  }
+/** Users whose vectors the index is measured with. */
+const MEASURED_USERS = 300;
+
+/** The user tower's vectors of the first users with a history, at the end of the data. */
+async function userVectors(
+  directory: string,
+  { shape, boundaries }: TrainedModels,
+  { train }: Cut,
+): Promise<Float32Array> {
+  const { maxLength } = shape.tower;
+  const histories = train.items.filter((items) => items.length > 0).slice(0, MEASURED_USERS);
+  const history = new BigInt64Array(histories.length * maxLength);
+  histories.forEach((items, row) => {
+    const recent = items.slice(-maxLength);
+    recent.forEach(
+      (item, place) => (history[(row + 1) * maxLength - recent.length + place] = BigInt(item + 1)),
+    );
+  });
+  const session = await openSession(join(directory, 'user-tower.onnx'));
+  const period = int64(histories.map(() => boundaries.length));
+  const { user } = await session.run({ history: int64(history, [histories.length, maxLength]), period }, [
+    'user',
+  ]);
+  await session.release();
+  return float32Data(must(user, 'user'));
 }
 
 function requestInputs({ shape, boundaries }: TrainedModels): InputBinding[] {
