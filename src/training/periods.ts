@@ -24,3 +24,31 @@ export function periodOf(boundaries: readonly number[], timeSeconds: number): nu
   }
   return low;
 }
+
+/** Periods before a period whose interactions say what was popular then. */
+const TREND_PERIODS = 2;
+
+/**
+ * How popular each item was shortly before each period: log(1 + interactions in the two periods before it). The period
+ * itself stays out, for its interactions are what is to be predicted.
+ *
+ * @returns float32 `[items + 1, periods]`; row 0 is padding.
+ */
+export function itemTrends(
+  sequences: readonly { readonly items: Int32Array; readonly timesSeconds: ArrayLike<number> }[],
+  items: number,
+  boundaries: readonly number[],
+): Float32Array {
+  const periods = boundaries.length + 1;
+  const counts = new Float32Array((items + 1) * periods);
+  for (const sequence of sequences) {
+    sequence.items.forEach((item, place) => {
+      const period = periodOf(boundaries, must(sequence.timesSeconds[place], 'time'));
+      for (let later = period + 1; later <= Math.min(periods - 1, period + TREND_PERIODS); later++) {
+        const at = item * periods + later;
+        counts[at] = must(counts[at], 'count') + 1;
+      }
+    });
+  }
+  return counts.map((count) => Math.log(1 + count));
+}

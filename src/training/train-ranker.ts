@@ -10,11 +10,12 @@ import {
 import { encodeModel, GraphBuilder } from '../onnx/index.js';
 import { ParameterSet, type Weights } from './architectures/parameter-set.js';
 import { rankerParts, type RankerShape } from './architectures/ranker.js';
-import { userVector } from './architectures/user-tower.js';
 import { dropoutMask } from './dropout-kernel.js';
 import { periodOf } from './periods.js';
 import { itemCounts, PopularitySampler } from './popularity-sampler.js';
 import { ProgressReporter, type TrainingProgress } from './progress.js';
+import { buildRetrievalModel } from './retrieval-model.js';
+import { addItemTable } from './serving-models.js';
 import { drawExamples, type RankExample } from './rank-examples.js';
 import type { TrainedRetriever } from './train-retriever.js';
 import { Trainer } from './trainer.js';
@@ -92,8 +93,8 @@ export async function trainRanker(training: RankerTraining): Promise<Weights> {
 
 /** The graph of the softmax loss over groups of candidates. Feeds: the ranker's inputs, and `mask` `[candidates, features]`. */
 function lossGraph(training: RankerTraining): { builder: GraphBuilder; names: string[] } {
-  const { shape, retriever, items } = training;
-  const { dimensions: width, maxLength } = shape.tower;
+  const { shape, retriever } = training;
+  const { maxLength } = shape.tower;
   const builder = new GraphBuilder({ name: 'ranker_training' });
   const { op } = builder;
   const frozen = new Set(retriever.weights.keys());
@@ -106,8 +107,7 @@ function lossGraph(training: RankerTraining): { builder: GraphBuilder; names: st
       period: builder.input('period', 'int64', ['requests']),
       candidate: builder.input('candidate', 'int64', ['candidates']),
       requestIndex: builder.input('request_index', 'int64', ['candidates']),
-      table: builder.initializer('items.table', float32(retriever.itemTable, [items + 1, width])),
-      itemBias: builder.initializer('items.bias', float32(retriever.itemBias)),
+      ...addItemTable(builder, shape.tower, retriever),
     },
     (features, featureWidth) =>
       op.Mul(features, builder.input('mask', 'float32', ['candidates', featureWidth])),
@@ -136,8 +136,9 @@ class ExampleBatches {
   }
 
   static async open(training: RankerTraining): Promise<ExampleBatches> {
-    const model = encodeModel(retrievalGraph(training).build());
-    return new ExampleBatches(training, await training.openSession(model, { threads: training.threads }));
+    const { shape, retriever, openSession, threads } = training;
+    const model = encodeModel(buildRetrievalModel(shape.tower, retriever, RETRIEVED));
+    return new ExampleBatches(training, await openSession(model, { threads }));
   }
 
   async make(examples: readonly RankExample[]): Promise<TensorMap> {
@@ -192,30 +193,4 @@ class ExampleBatches {
     }
     return candidates;
   }
-}
-
-/** `history`, `period` → `retrieved` int64 `[requests, RETRIEVED]`, item numbers. */
-function retrievalGraph({ shape, retriever, items, random }: RankerTraining): GraphBuilder {
-  const { dimensions: width, maxLength } = shape.tower;
-  const builder = new GraphBuilder({ name: 'retrieval' });
-  const { op } = builder;
-  const set = new ParameterSet(builder, random, retriever.weights);
-  const table = builder.initializer('table', float32(retriever.itemTable, [items + 1, width]));
-  // The padding item must not be retrieved.
-  const bias = retriever.itemBias.slice();
-  bias[0] = Number.NEGATIVE_INFINITY;
-  const user = userVector(
-    set,
-    shape.tower,
-    builder.input('history', 'int64', ['requests', maxLength]),
-    builder.input('period', 'int64', ['requests']),
-    table,
-  );
-  const scores = op.Add(
-    op.MatMul(user, op.Transpose(table, { perm: [1, 0] })),
-    builder.initializer('bias', float32(bias)),
-  );
-  builder.node('TopK', [scores, [Math.min(RETRIEVED, items)]], { axis: -1 }, ['scores', 'retrieved']);
-  builder.output('retrieved', 'int64', ['requests', 'retrieved']);
-  return builder;
 }

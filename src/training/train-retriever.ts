@@ -9,10 +9,10 @@ import {
 } from '../core/index.js';
 import { GraphBuilder } from '../onnx/index.js';
 import { ParameterSet, type Weights } from './architectures/parameter-set.js';
-import { addPeriod, encodeHistory, type TowerShape } from './architectures/user-tower.js';
+import { encodeHistory, tableWidth, userSide, type TowerShape } from './architectures/user-tower.js';
 import { bagOfWords, multiply, type BagOfWords } from './bag-of-words.js';
 import { dropoutMask } from './dropout-kernel.js';
-import { periodOf } from './periods.js';
+import { itemTrends, periodOf } from './periods.js';
 import { itemCounts, PopularitySampler } from './popularity-sampler.js';
 import { ProgressReporter, type TrainingProgress } from './progress.js';
 import { Trainer } from './trainer.js';
@@ -44,10 +44,8 @@ export interface RetrieverTraining {
 export interface TrainedRetriever {
   /** The user tower's weights by name, as `userVector` names them. */
   readonly weights: Weights;
-  /** Item vectors, id and text together, float32 `[items + 1, dimensions]`; row 0 is padding. */
+  /** The item table, float32 `[items + 1, tableWidth]`; row 0 is padding. */
   readonly itemTable: Float32Array;
-  /** float32 `[items + 1]`. */
-  readonly itemBias: Float32Array;
 }
 
 /**
@@ -59,7 +57,8 @@ export interface TrainedRetriever {
 export async function trainRetriever(training: RetrieverTraining): Promise<TrainedRetriever> {
   const words = bagOfWords(training.texts, training.maxWords);
   const counts = itemCounts(training.sequences, training.texts.length);
-  const { builder, names } = lossGraph(training, words, counts);
+  const trends = itemTrends(training.sequences, training.texts.length, training.boundaries);
+  const { builder, names } = lossGraph(training, words, counts, trends);
   const batches = new BatchMaker(training, counts);
   const stepsPerEpoch = Math.ceil(
     [...epochWindows(training.sequences, training.shape.maxLength, training.random.fork('count'))].length /
@@ -94,19 +93,31 @@ export async function trainRetriever(training: RetrieverTraining): Promise<Train
   }
   const trained = trainer.weights();
   await trainer.release();
-  return assemble(trained, words, training.shape.dimensions);
+  return assemble(trained, words, trends, training.shape);
 }
 
-function assemble(trained: Weights, words: BagOfWords, dimensions: number): TrainedRetriever {
-  const itemTable = must(trained.get('items.ids'), 'items.ids').slice();
+/** The item table: id and text vectors together, popularity before each period, bias. Row 0 pads and is all zero. */
+function assemble(
+  trained: Weights,
+  words: BagOfWords,
+  trends: Float32Array,
+  shape: TowerShape,
+): TrainedRetriever {
+  const { dimensions, periods } = shape;
+  const width = tableWidth(shape);
+  const ids = must(trained.get('items.ids'), 'items.ids');
+  const bias = must(trained.get('items.bias'), 'items.bias');
   const text = multiply(words.matrix, must(trained.get('items.words'), 'items.words'), words.words.length);
-  text.forEach((value, index) => {
-    itemTable[index] = must(itemTable[index], 'element') + value;
-  });
-  // Padding is never looked at through the mask; zero keeps it harmless and the file small.
-  itemTable.fill(0, 0, dimensions);
-  const weights = new Map([...trained].filter(([name]) => name.startsWith('tower.')));
-  return { weights, itemTable, itemBias: must(trained.get('items.bias'), 'items.bias') };
+  const itemTable = new Float32Array(bias.length * width);
+  for (let item = 1; item < bias.length; item++) {
+    for (let column = 0; column < dimensions; column++) {
+      const at = item * dimensions + column;
+      itemTable[item * width + column] = must(ids[at], 'id') + must(text[at], 'text');
+    }
+    itemTable.set(trends.subarray(item * periods, (item + 1) * periods), item * width + dimensions);
+    itemTable[(item + 1) * width - 1] = must(bias[item], 'bias');
+  }
+  return { weights: new Map([...trained].filter(([name]) => name.startsWith('tower.'))), itemTable };
 }
 
 /**
@@ -118,6 +129,7 @@ function lossGraph(
   training: RetrieverTraining,
   words: BagOfWords,
   counts: Float32Array,
+  trends: Float32Array,
 ): { builder: GraphBuilder; names: string[] } {
   const { shape, texts } = training;
   const builder = new GraphBuilder({ name: 'retriever_training' });
@@ -132,26 +144,34 @@ function lossGraph(
   const classes = builder.input('classes', 'int64', ['classes']);
   const correction = builder.input('correction', 'float32', ['classes']);
   const bags = builder.initializer('bags', float32(words.matrix, [items, words.words.length]));
-  const table = op.Add(
+  const vectors = op.Add(
     set.normal('items.ids', [items, width], 0.02),
     op.MatMul(bags, set.filled('items.words', [words.words.length, width], 0)),
   );
   const prior = counts.map((count) => 0.7 * Math.log(count + 1));
-  const bias = op.Gather(set.given('items.bias', [items], prior), classes);
+  const bias = op.Unsqueeze(set.given('items.bias', [items], prior), [1]);
+  const table = op.Concat(
+    vectors,
+    builder.initializer('trends', float32(trends, [items, shape.periods])),
+    bias,
+    { axis: 1 },
+  );
   let masks = 0;
   const dropout = (x: string): string =>
     op.Mul(x, builder.input(`mask${masks++}`, 'float32', ['windows', maxLength, width]));
-  const states = encodeHistory(set, shape, history, table, { dropout, lastOnly: false });
-  const chosen = op.Gather(op.Reshape(states, [-1, width]), position);
-  const user = addPeriod(set, shape, chosen, period);
+  const past = op.Gather(vectors, history);
+  const states = encodeHistory(set, shape, history, past, items, { dropout, lastOnly: false });
+  const user = userSide(set, shape, op.Gather(op.Reshape(states, [-1, width]), position), period);
   const classTable = op.Gather(table, classes);
-  const offsets = op.Sub(bias, correction);
-  const logits = op.Add(op.Gemm(user, classTable, { transB: 1 }), offsets);
+  const logits = op.Sub(op.Gemm(user, classTable, { transB: 1 }), correction);
   const entropy = op.SoftmaxCrossEntropyLoss(logits, label, { reduction: 'mean' });
   // Smoothing towards equal shares adds ε (logit of the label − mean logit), which needs no pass over all logits.
   const excess = (values: string): string =>
     op.Sub(op.Gather(values, label), op.ReduceMean(values, [0], { keepdims: 1 }));
-  const ahead = op.Add(op.ReduceSum(op.Mul(user, excess(classTable)), [1], { keepdims: 0 }), excess(offsets));
+  const ahead = op.Add(
+    op.ReduceSum(op.Mul(user, excess(classTable)), [1], { keepdims: 0 }),
+    excess(op.Neg(correction)),
+  );
   const smoothing = op.Mul(op.ReduceMean(ahead, [0], { keepdims: 0 }), training.labelSmoothing);
   builder.node('Add', [entropy, smoothing], {}, ['loss']);
   builder.output('loss', 'float32', []);

@@ -1,9 +1,11 @@
-import { createRandom, must, type OpenSession } from '../../core/index.js';
+import { createRandom, must, shuffle, type OpenSession } from '../../core/index.js';
 import type { Dataset } from '../../data/index.js';
 import {
+  chooseRankerWeight,
   periodBoundaries,
   trainRanker,
   trainRetriever,
+  type HeldOutVisit,
   type RankerShape,
   type TowerShape,
   type TrainedRetriever,
@@ -29,6 +31,8 @@ export interface TrainSettings {
 export interface TrainedModels {
   readonly retriever: TrainedRetriever;
   readonly ranker: Weights;
+  /** Share of the ranker's judgement beside the towers' match. */
+  readonly rankerWeight: number;
   readonly shape: RankerShape;
   readonly boundaries: readonly number[];
 }
@@ -43,7 +47,7 @@ export async function trainModels(
   openSession: OpenSession,
   output: Output,
 ): Promise<TrainedModels> {
-  const sequences = userSequences(train);
+  const { sequences, visits } = holdOutVisits(userSequences(train), settings.seed);
   const boundaries = periodBoundaries(
     train.timesSeconds.flatMap((times) => [...times]),
     PERIODS,
@@ -86,7 +90,13 @@ export async function trainModels(
       onProgress,
     }),
   );
-  return { retriever, ranker, shape, boundaries };
+  const search = { visits, shape, boundaries, retriever, ranker, openSession };
+  const { weight: rankerWeight, ndcgByWeight } = await chooseRankerWeight(search);
+  const tried = ndcgByWeight.map(([weight, ndcg]) => `${weight}: ${ndcg.toFixed(4)}`).join(', ');
+  output.note(
+    `ranker's weight by NDCG@10 on ${visits.length} unseen visits: ${tried}; taken: ${rankerWeight}`,
+  );
+  return { retriever, ranker, rankerWeight, shape, boundaries };
 }
 
 function userSequences(train: Cut['train']): UserSequence[] {
@@ -99,6 +109,40 @@ function userSequences(train: Cut['train']): UserSequence[] {
       ...(visits === undefined ? {} : { visits }),
     };
   });
+}
+
+/** Users whose last visit of the training part chooses the ranker's weight, at most. */
+const HELD_OUT_USERS = 600;
+/** Visits that a user keeps at least. */
+const KEPT_VISITS = 2;
+
+/** Takes the last visit of some users, the same for the same seed, out of what is learned from. */
+function holdOutVisits(
+  all: readonly UserSequence[],
+  seed: number,
+): { sequences: UserSequence[]; visits: HeldOutVisit[] } {
+  const sequences = [...all];
+  const visits: HeldOutVisit[] = [];
+  for (const user of shuffle(Int32Array.from(all.keys()), createRandom(seed).fork('held out'))) {
+    const { items, timesSeconds, visits: numbers } = must(all[user], 'sequence');
+    const start =
+      numbers === undefined
+        ? items.length - 1
+        : Array.from(numbers).indexOf(must(numbers[items.length - 1] ?? -1, 'visit'));
+    if (start < KEPT_VISITS) continue;
+    visits.push({
+      history: items.slice(0, start),
+      timeSeconds: must(timesSeconds[start], 'time'),
+      items: [...items.slice(start)],
+    });
+    sequences[user] = {
+      items: items.slice(0, start),
+      timesSeconds: Array.from(timesSeconds).slice(0, start),
+      ...(numbers === undefined ? {} : { visits: Array.from(numbers).slice(0, start) }),
+    };
+    if (visits.length === HELD_OUT_USERS) break;
+  }
+  return { sequences, visits };
 }
 
 /** Title and text columns of each item, joined. */

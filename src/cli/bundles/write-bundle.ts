@@ -13,7 +13,7 @@ import { writeItems, writeUsers, type Dataset, type Table } from '../../data/ind
 import { writeModel } from '../../onnx/index.js';
 import { buildTextIndex, encodeTextIndex } from '../../retrieval/index.js';
 import { openSession } from '../../runtime/index.js';
-import { buildRankerModel, buildTowerModel, itemVectors } from '../../training/index.js';
+import { buildRankerModel, buildTowerModel, itemVectors, tableWidth } from '../../training/index.js';
 import type { Cut } from './protocol.js';
 import { writeIndex } from './write-index.js';
 import type { Output } from '../output.js';
@@ -90,7 +90,7 @@ async function writeFiles(
   await writeUsers(join(directory, 'users.parquet'), userHistories(dataset, cut));
   const towers = await writeTowers(directory, models, cut, output);
   await writeModel(
-    buildRankerModel(models.shape, models.retriever, models.ranker),
+    buildRankerModel(models.shape, models.retriever, models.ranker, models.rankerWeight),
     join(directory, 'full.onnx'),
   );
   return writeManifest(directory, {
@@ -154,7 +154,7 @@ async function writeTowers(
 ): Promise<RetrieverSpec> {
   const { shape, retriever } = models;
   const vectors = itemVectors(shape.tower, retriever);
-  const dimensions = shape.tower.dimensions + 1;
+  const dimensions = tableWidth(shape.tower);
   await writeModel(buildTowerModel(shape.tower, retriever), join(directory, 'user-tower.onnx'));
   await writeFile(
     join(directory, VECTORS_FILE),

@@ -72,7 +72,7 @@ function nextCommands({ bundle, endpoint }: CreatedBundle): string {
   const endpoints = endpoint === 'search' ? ['search', 'rank'] : ['rank'];
   const curls = endpoints.map(
     (name) =>
-      `  curl -s localhost:8080/v1/${name} -H 'content-type: application/json' -d @${bundle}/examples/${name}.json`,
+      `  curl -s http://127.0.0.1:8080/v1/${name} -H 'content-type: application/json' -d @${bundle}/examples/${name}.json`,
   );
   return [
     'Next:',

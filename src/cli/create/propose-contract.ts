@@ -61,7 +61,7 @@ export function proposeContract(
     else
       unbound.push({
         input,
-        reason: reasonOf(own, rivals, input),
+        reason: reasonOf(own, rivals, input, supply),
         suggestions: suggestionsFor(input, own, supply),
       });
   });
@@ -157,10 +157,20 @@ function rivalsOf(
     .map(({ name }) => name);
 }
 
-function reasonOf(own: readonly Claim[], rivals: readonly string[], { width, rowDims }: RowInput): string {
+function reasonOf(
+  own: readonly Claim[],
+  rivals: readonly string[],
+  { width, rowDims, dtype }: RowInput,
+  { vectorDimensions }: Supply,
+): string {
   if (own.length > 1) return 'several sources fit';
   if (rivals.length > 0) return `${rivals.join(' and ')} could be the same`;
-  return width === undefined ? `its dimension ${rowDims.join(', ')} is open` : 'nothing says what it is';
+  if (width === undefined) return `its dimension ${rowDims.join(', ')} is open`;
+  if (width === 1 || width === vectorDimensions || !dtype.startsWith('float'))
+    return 'nothing says what it is';
+  return vectorDimensions === undefined
+    ? 'if it is a vector of the item, give --vectors'
+    : `it is ${width} wide, the vectors ${vectorDimensions}`;
 }
 
 /** What the shape allows, after what the rules said. */
@@ -168,18 +178,21 @@ function suggestionsFor(input: RowInput, own: readonly Claim[], supply: Supply):
   const columns = supply.numberColumns.map((column): InputSource => ({ from: 'column', column }));
   const maxLength = input.width ?? 50;
   const ids = [0, 1].map((offset): InputSource => ({ from: 'candidate', offset }));
+  const { dtype, width = 1 } = input;
+  const isVector = dtype.startsWith('float') && width > 1;
   const sides: InputSource[] = [
     vectorsSource(supply.vectorDimensions ?? 0),
-    { from: 'request', field: 'query_vector' },
+    ...(width === supply.vectorDimensions || sideOf(input.name) === 'query'
+      ? [{ from: 'request', field: 'query_vector' } as const]
+      : []),
   ];
-  const isVector = input.width === supply.vectorDimensions;
   const possible: InputSource[] = [
     ...own.map(({ source }) => source),
     ...(isVector ? sides : []),
     { from: 'history', maxLength, offset: 1, pad: 0 },
     ...ids,
     ...columns,
-    ...(supply.retrieves && input.dtype.startsWith('float') ? [{ from: 'retrieval' } as const] : []),
+    ...(supply.retrieves && dtype.startsWith('float') ? [{ from: 'retrieval' } as const] : []),
     { from: 'request', field: input.name },
   ];
   const fitting = possible.filter((source) => misfitOf(source, input, supply) === undefined);

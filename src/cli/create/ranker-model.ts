@@ -43,7 +43,7 @@ function faultOf({ dtype, dims }: ValueInfo, isSingleRow: boolean): string | und
     return `is ${dtype ?? 'not a tensor'}; a contract fills ${BINDABLE.join(', ')}`;
   if (dims === undefined || dims.length === 0) return 'has no row dimension';
   if (typeof dims[0] === 'number' && !isSingleRow)
-    return `has shape [${dims.join(', ')}], whose first dimension is not the rows: export it with a dynamic one`;
+    return `has shape [${dims.map((dim) => (dim === '' ? '?' : dim)).join(', ')}], whose first dimension is not the rows: export it with a dynamic one`;
   return undefined;
 }
 

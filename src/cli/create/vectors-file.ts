@@ -74,16 +74,11 @@ function rawLayout(
   const [dimensions] = fitting;
   if (fitting.length === 1 && dimensions !== undefined)
     return { rows: bytes / 4 / dimensions, dimensions, offset: 0 };
-  const sizes = known.join(' or ') || 'no vectors at all';
-  const fit = fitting.length === 0 ? 'are no whole number of those' : 'are a whole number of several';
-  throw wrongSize(
-    path,
-    `the model takes ${sizes}; the file's ${bytes} bytes ${fit}: give --items, whose rows decide`,
-    {
-      bytes,
-      dimensions: known,
-    },
-  );
+  const takes =
+    known.length === 0 ? 'the model takes no vectors' : `the model takes ${known.join(' or ')} numbers`;
+  const fit = fitting.length === 0 ? 'are vectors of none' : 'may be vectors of several';
+  const reason = known.length === 0 ? takes : `${takes}, and the file's ${bytes} bytes ${fit} of these`;
+  throw wrongSize(path, `${reason}: give --items too, whose number decides`, { bytes, dimensions: known });
 }
 
 function wrongSize(path: string, reason: string, details: Readonly<Record<string, unknown>>): WhittleError {

@@ -1,6 +1,6 @@
 import { MASKED, dense } from './layers.js';
 import type { ParameterSet } from './parameter-set.js';
-import { userVector, type TowerShape } from './user-tower.js';
+import { itemPart, userVector, type TowerShape } from './user-tower.js';
 
 /** Sizes of the ranker. */
 export interface RankerShape {
@@ -20,10 +20,10 @@ export interface RankerValues {
   readonly candidate: string;
   /** int64 `[candidates]`. */
   readonly requestIndex: string;
-  /** float32 `[items + 1, dimensions]`. */
+  /** The item table, float32 `[items, tableWidth]`. */
   readonly table: string;
-  /** float32 `[items + 1]`. */
-  readonly itemBias: string;
+  /** Rows of the item table. */
+  readonly items: number;
 }
 
 /** Features are multiplied by a mask while training. */
@@ -43,13 +43,12 @@ export function rankerParts(
 ): { readonly match: string; readonly judgement: string } {
   const { op } = set.builder;
   const { dimensions: width } = shape.tower;
-  const user = userVector(set, shape.tower, values.history, values.period, values.table);
-  const asked = op.Gather(user, values.requestIndex);
-  const item = op.Gather(values.table, values.candidate);
-  const match = op.Add(
-    op.ReduceSum(op.Mul(asked, item), [1], { keepdims: 0 }),
-    op.Gather(values.itemBias, values.candidate),
-  );
+  const user = userVector(set, shape.tower, values.history, values.period, values.table, values.items);
+  const askedRow = op.Gather(user, values.requestIndex);
+  const itemRow = op.Gather(values.table, values.candidate);
+  const match = op.ReduceSum(op.Mul(askedRow, itemRow), [1], { keepdims: 0 });
+  const asked = itemPart(set, shape.tower, askedRow);
+  const item = itemPart(set, shape.tower, itemRow);
   const attended = attendHistory(set, shape.tower, values, item);
   const parts = [item, asked, op.Mul(asked, item), attended, op.Mul(attended, item)];
   const features = op.Concat(...parts, { axis: 1 });
@@ -66,15 +65,11 @@ export function featureWidth({ tower }: RankerShape): number {
  * Attention from each candidate over its own request's history, computed for all pairs of candidates and requests at
  * once: for the few requests of a batch, masking is cheaper than gathering a history a candidate.
  */
-function attendHistory(
-  set: ParameterSet,
-  { dimensions: width, maxLength: length }: TowerShape,
-  values: RankerValues,
-  item: string,
-): string {
+function attendHistory(set: ParameterSet, tower: TowerShape, values: RankerValues, item: string): string {
   const { builder } = set;
   const { op } = builder;
-  const past = op.Gather(values.table, values.history);
+  const { dimensions: width, maxLength: length } = tower;
+  const past = itemPart(set, tower, op.Gather(values.table, values.history));
   const flat = op.Reshape(past, [-1, width]);
   const key = dense(set, 'ranker.attention.key', flat, width, width);
   const query = dense(set, 'ranker.attention.query', item, width, width);

@@ -1,3 +1,4 @@
+import { float32 } from '../../core/index.js';
 import { layerNorm, causalMask, transformerBlock, type Dropout } from './layers.js';
 import type { ParameterSet } from './parameter-set.js';
 
@@ -14,10 +15,21 @@ export interface TowerShape {
 }
 
 /**
- * The user tower's sequence encoder, a causal transformer over item vectors (after SASRec, Kang and McAuley 2018).
+ * Columns of the item table: the item's vector, how popular it was before each period, its bias. A user vector has the
+ * same columns, so that their dot product is the match.
+ */
+export function tableWidth({ dimensions, periods }: TowerShape): number {
+  return dimensions + periods + 1;
+}
+
+/**
+ * The user tower's sequence encoder: a causal transformer over item vectors (after SASRec, Kang and McAuley 2018), and
+ * beside it the mean of second vectors of all items seen, for tastes that do not hang on order (after FISM, Kabbur et
+ * al. 2013).
  *
  * @param history int64 `[requests, maxLength]`, item numbers from 1, 0 pads in front.
- * @param table float32 `[items + 1, dimensions]`.
+ * @param past the history's item vectors, float32 `[requests, maxLength, dimensions]`.
+ * @param items rows of the item table.
  * @param lastOnly compute only the state after the whole history.
  * @returns float32 `[requests, maxLength, dimensions]`, or `[requests, 1, dimensions]` with `lastOnly`.
  */
@@ -25,34 +37,54 @@ export function encodeHistory(
   set: ParameterSet,
   shape: TowerShape,
   history: string,
-  table: string,
+  past: string,
+  items: number,
   { dropout, lastOnly }: { readonly dropout: Dropout; readonly lastOnly: boolean },
 ): string {
   const { op } = set.builder;
   const { dimensions: width, maxLength: length, heads, blocks } = shape;
   const positions = set.normal('tower.positions', [length, width], 0.02);
   const mask = causalMask(set, history, length);
-  let x = dropout(op.Add(op.Mul(op.Gather(table, history), Math.sqrt(width)), positions));
+  let x = dropout(op.Add(op.Mul(past, Math.sqrt(width)), positions));
   for (let block = 0; block < blocks; block++) {
     const isLast = lastOnly && block === blocks - 1;
     x = transformerBlock(set, `tower.block${block}`, x, mask, { width, heads, length }, dropout, isLast);
   }
-  return layerNorm(set, 'tower.norm', x, width);
-}
-
-/** Adds what the period of time says to user states: `states` `[n, dimensions]`, `period` int64 `[n]`. */
-export function addPeriod(set: ParameterSet, shape: TowerShape, states: string, period: string): string {
-  const { op } = set.builder;
-  return op.Add(
-    states,
-    op.Gather(set.normal('tower.periods', [shape.periods, shape.dimensions], 0.02), period),
-  );
+  const shown = lastOnly ? op.Slice(mask, [length - 1], [length], [2]) : mask;
+  const shares = op.Softmax(op.Squeeze(shown, [1]), { axis: -1 });
+  const tastes = op.MatMul(shares, op.Gather(set.normal('tower.tastes', [items, width], 0.02), history));
+  return op.Add(layerNorm(set, 'tower.norm', x, width), tastes);
 }
 
 /**
- * The user vector of each request, `[requests, dimensions]`: the state after the history and the period's vector.
+ * The user's side of the match: the states with what the period of time says, the period's weight on the items'
+ * popularity before it, and 1 for their bias.
  *
+ * @param states float32 `[n, dimensions]`.
+ * @param period int64 `[n]`.
+ * @returns float32 `[n, tableWidth]`.
+ */
+export function userSide(set: ParameterSet, shape: TowerShape, states: string, period: string): string {
+  const { builder } = set;
+  const { op } = builder;
+  const { dimensions, periods } = shape;
+  const season = op.Gather(set.normal('tower.periods', [periods, dimensions], 0.02), period);
+  const identity = new Float32Array(periods * periods);
+  for (let one = 0; one < periods; one++) identity[one * periods + one] = 1;
+  const weighted = op.Mul(
+    builder.constant(float32(identity, [periods, periods])),
+    set.filled('tower.trend', [1], 0.5),
+  );
+  const one = op.Expand(1, op.Concat(op.Shape(period), [1], { axis: 0 }));
+  return op.Concat(op.Add(states, season), op.Gather(weighted, period), one, { axis: 1 });
+}
+
+/**
+ * The user vector of each request, `[requests, tableWidth]`, as it is served.
+ *
+ * @param history int64 `[requests, maxLength]`.
  * @param period int64 `[requests]`.
+ * @param table the item table, float32 `[items, tableWidth]`.
  */
 export function userVector(
   set: ParameterSet,
@@ -60,7 +92,14 @@ export function userVector(
   history: string,
   period: string,
   table: string,
+  items: number,
 ): string {
-  const states = encodeHistory(set, shape, history, table, { dropout: (x) => x, lastOnly: true });
-  return addPeriod(set, shape, set.builder.op.Squeeze(states, [1]), period);
+  const past = itemPart(set, shape, set.builder.op.Gather(table, history));
+  const states = encodeHistory(set, shape, history, past, items, { dropout: (x) => x, lastOnly: true });
+  return userSide(set, shape, set.builder.op.Squeeze(states, [1]), period);
+}
+
+/** The items' vectors out of rows of the item table: `[..., tableWidth]` → `[..., dimensions]`. */
+export function itemPart({ builder }: ParameterSet, { dimensions }: TowerShape, rows: string): string {
+  return builder.op.Slice(rows, [0], [dimensions], [-1]);
 }

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import {
+  createRandom,
+  must,
+  shuffle,
+  WhittleError,
+  type InputBinding,
+  type Random,
+  type RetrieverSpec,
+} from '../core/index.js';
+import { readUsers } from '../data/index.js';
+import { readVectors } from '../retrieval/index.js';
+import type { OpenBundle } from './bundle.js';
+import type { PipelineRequest } from './pipeline.js';
+
+const PATIENCE_MS = 60_000;
+
+/** What one sampled request asks for. */
+type Asked = Partial<Pick<PipelineRequest, 'history' | 'query' | 'inputs'>>;
+
+/**
+ * At most `count` requests that the retriever understands: known users with their histories; without users, each with
+ * the vector or the title of an item as its query, or with nothing where there is no retriever. What only a client
+ * knows is drawn: items of a history the model reads, standard normal numbers, integers 0 or 1.
+ *
+ * @throws BUNDLE_INVALID where there is nothing to make requests of.
+ */
+export async function sampleRequests(
+  bundle: OpenBundle,
+  retriever: RetrieverSpec | undefined,
+  count: number,
+  seed: number,
+): Promise<PipelineRequest[]> {
+  const asked =
+    bundle.manifest.users === undefined ? await queries(bundle, retriever) : await histories(bundle);
+  const order = shuffle(Int32Array.from(asked.keys()), createRandom(seed));
+  const random = createRandom(seed).fork('inputs');
+  const deadlineAt = performance.now() + PATIENCE_MS;
+  return Array.from(order.subarray(0, count), (place) => {
+    const { inputs, query, history } = must(asked[place], 'request');
+    return {
+      ...(query === undefined ? {} : { query }),
+      history: history ?? drawnHistory(bundle, random),
+      // Callers say how many candidates they want.
+      k: 1,
+      deadlineAt,
+      timeSeconds: present(bundle),
+      exclude: new Set(history ?? []),
+      inputs: { ...drawnInputs(bundle, random), ...inputs },
+    };
+  });
+}
+
+async function histories({ directory, manifest, catalogue }: OpenBundle): Promise<Asked[]> {
+  const users = await readUsers(join(directory, must(manifest.users, 'users').file));
+  return users
+    .map(({ history }) => history.map((id) => catalogue.rowOf(id)).filter((row) => row !== undefined))
+    .filter((rows) => rows.length > 0)
+    .map((history) => ({ history }));
+}
+
+async function queries(bundle: OpenBundle, retriever: RetrieverSpec | undefined): Promise<Asked[]> {
+  const { directory, catalogue } = bundle;
+  if (retriever === undefined) return Array.from({ length: catalogue.rows }, () => ({}));
+  if (retriever.kind === 'vector') {
+    const { vectors: file, dimensions } = retriever.index;
+    const vectors = await readVectors(join(directory, file), catalogue.rows, dimensions);
+    return Array.from({ length: catalogue.rows }, (_, row) => ({
+      inputs: { query_vector: Array.from(vectors.subarray(row * dimensions, (row + 1) * dimensions)) },
+    }));
+  }
+  if (retriever.kind === 'text' && catalogue.titles !== undefined)
+    return catalogue.titles.map((query) => ({ query }));
+  throw new WhittleError(
+    'BUNDLE_INVALID',
+    'The bundle has neither users nor item vectors nor titles to make calibration requests of',
+    { field: 'users' },
+  );
+}
+
+/** Items of a history drawn for a model that reads one. */
+const DRAWN_ITEMS = 10;
+
+function drawnHistory({ manifest, catalogue }: OpenBundle, random: Random): number[] {
+  const isRead = manifest.contract?.inputs.some(({ source }) => source.from === 'history') ?? false;
+  return Array.from({ length: isRead ? DRAWN_ITEMS : 0 }, () => random.integer(catalogue.rows));
+}
+
+/** A value for each input that a request carries. */
+function drawnInputs({ manifest }: OpenBundle, random: Random): Record<string, number[]> {
+  const inputs = manifest.contract?.inputs ?? [];
+  return Object.fromEntries(
+    inputs.flatMap((binding) =>
+      binding.source.from === 'request' ? [[binding.source.field, drawn(binding, random)] as const] : [],
+    ),
+  );
+}
+
+function drawn({ dtype, dims }: InputBinding, random: Random): number[] {
+  const width = dims.slice(1).reduce<number>((product, dim) => product * Number(dim), 1);
+  const isInteger = dtype.startsWith('int');
+  return Array.from({ length: width }, () => (isInteger ? random.integer(2) : random.normal()));
+}
+
+/** The moment of the last boundary of the contract's periods: the present of the data. */
+function present({ manifest }: OpenBundle): number {
+  const boundaries =
+    manifest.contract?.inputs.flatMap(({ source }) => (source.from === 'time' ? source.boundaries : [])) ??
+    [];
+  return boundaries.at(-1) ?? 0;
+}
