@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compressVariant } from '../../src/cli/compress.js';
-import { createBundle, type CreateOptions } from '../../src/cli/create/create-bundle.js';
+import { createBundle, type CreatedBundle, type CreateOptions } from '../../src/cli/create/create-bundle.js';
 import { describeCreated } from '../../src/cli/create/describe-created.js';
 import { readRecipe } from '../../src/compression/index.js';
 import {
@@ -16,7 +16,7 @@ import {
 } from '../../src/core/index.js';
 import { GraphBuilder, writeModel } from '../../src/onnx/index.js';
 import { openSession } from '../../src/runtime/index.js';
-import { openEngine, type Engine } from '../../src/serving/index.js';
+import { calibrationFeeds, openEngine, type Engine } from '../../src/serving/index.js';
 import { rejectionCode } from '../support/error-code.js';
 import { sharedData } from '../support/shared-data.js';
 
@@ -114,10 +114,14 @@ describe('a model of history, ids, columns, retrieval and the request', () => {
       out: at('features'),
     });
 
+  let created: CreatedBundle | undefined;
+  beforeAll(async () => {
+    created = await createBundle(given());
+  });
+
   test('every input gets the value its binding says', async () => {
-    const created = await createBundle(given());
     expect(created).toMatchObject({ items: 6, output: 'score', retrievers: ['text'], endpoint: 'search' });
-    const text = describeCreated(created);
+    const text = describeCreated(must(created, 'bundle'));
     for (const said of [
       'row + 1, padded in front with 0',
       'the item’s price',
@@ -149,6 +153,19 @@ describe('a model of history, ids, columns, retrieval and the request', () => {
     expect(found.items.map(({ id }) => id)).toEqual(['007']);
     const bm25 = (found.items[0]?.score ?? 0) - (1.25 + 1 + 1);
     expect(bm25).toBeGreaterThan(0.1);
+  });
+
+  test('gives compression requests made of its own titles', async () => {
+    const feeds = await calibrationFeeds(at('features'), 1);
+    expect(feeds).toEqual(await calibrationFeeds(at('features'), 1));
+    const [feed = {}] = feeds;
+    expect(feeds).toHaveLength(1);
+    expect(feed['age']?.dims).toEqual([6]);
+    expect(new Set(feed['age']?.data as Float32Array).size).toBe(6);
+    const ids = Array.from(feed['item_id']?.data as BigInt64Array, Number);
+    expect(new Set(ids)).toEqual(new Set([1, 2, 3, 4, 5, 6]));
+    expect(Array.from(feed['price']?.data as Float32Array)).toEqual(ids.map((id) => 2 ** (id - 1)));
+    expect((feed['history']?.data as BigInt64Array).some((id) => id > 0n)).toBe(true);
   });
 
   test('asks for what it cannot know, and writes nothing', async () => {
@@ -227,6 +244,23 @@ describe('a model of vectors', () => {
     expect(await readdir(at('other'))).toEqual(['precious.txt']);
     expect((await readdir(folder)).filter((name) => /\.(tmp|old)$/.test(name))).toEqual([]);
   });
+});
+
+test('items that nothing retrieves are ranked as given, and can be calibrated on', async () => {
+  const builder = new GraphBuilder({ name: 'price' });
+  builder.node('Neg', [builder.input('price', 'float32', ['rows'])], {}, ['score']);
+  builder.output('score', 'float32', ['rows']);
+  await writeModel(builder.build(), at('price.onnx'));
+  await writeFile(at('prices.jsonl'), '{"id": 1, "price": 3}\n{"id": 2, "price": 2}\n');
+  const out = at('prices');
+  const created = await createBundle(options({ model: at('price.onnx'), items: at('prices.jsonl'), out }));
+  expect(created).toMatchObject({ endpoint: 'rank', retrievers: [], answer: { source: 'given' } });
+  expect(created.answer.items).toEqual([
+    { id: '2', score: -2 },
+    { id: '1', score: -3 },
+  ]);
+  const [feed] = await calibrationFeeds(out, 1);
+  expect(new Set(feed?.['price']?.data as Float32Array)).toEqual(new Set([2, 3]));
 });
 
 describe('what a user gets wrong', () => {
