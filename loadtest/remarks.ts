@@ -12,7 +12,8 @@ export function remarksOn(rows: readonly Row[], measurements: readonly Measureme
     .map(({ name, count }) => `${name} ${count}`);
   const failures = measurements.filter((one) => errorCount(one) > 0).map(describeErrors);
   return [
-    'Figures are medians over rounds; answers and errors are sums. The overlap is over all phases.',
+    'Figures are medians over rounds; answers and errors are sums.',
+    'The overlap is over all phases. Its interval takes the n compared requests as independent; where users come again (see bodies above) it is too narrow.',
     ...(mixture === undefined ? [] : [`mixture: ${sharesOf(mixture.answersByPipeline)}`]),
     ...(cached.length === 0 ? [] : [`ANSWERED FROM THE CACHE, not by the model: ${cached.join(', ')}`]),
     ...(unranked.length === 0 ? [] : [`answered without a ranker: ${unranked.join(', ')}`]),

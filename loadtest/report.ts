@@ -72,7 +72,7 @@ function conditionLines(is: Conditions): string {
     `- date: ${is.date}`,
     `- machine: ${is.cpu}, ${is.cores} logical cores, shared by the server and the load generator; Node ${is.node}; load average before ${is.loadAverage.toFixed(1)}`,
     `- load: ${is.target}, ${is.endpoint}, ${is.connections} connections, ${is.rounds} rounds of ${is.secondsPerPhase} s after ${is.warmUpSeconds} s of warm-up each`,
-    `- requests: ${is.bodies} bodies of ${is.users} users and ${is.queries} queries, seed ${is.seed}, in the same order in every phase`,
+    `- requests: ${is.bodies} bodies of ${is.users} users and ${is.queries} queries, seed ${is.seed}, every pass over them in an order of its own, the same sequence in every phase`,
     `- server: ${shadow}`,
     '- closed loop: latency at saturation, not at a rate',
   ].join('\n');

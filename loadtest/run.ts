@@ -1,6 +1,6 @@
 import { cpus, loadavg } from 'node:os';
 import { must, WhittleError } from '../src/core/index.js';
-import { cycle } from './bodies.js';
+import { drawInPasses } from './bodies.js';
 import { drive } from './drive.js';
 import { getJson, postJson } from './http-client.js';
 import { measurementOf, type Measurement } from './measurement.js';
@@ -75,10 +75,10 @@ function headersOf(pipeline: string | undefined): Record<string, string> {
 /** One request of each kind first: a name that the server does not know is told at once and not as thousands of 404s. */
 async function probe(
   { origin, pipelines }: TargetServer,
-  { endpoint }: LoadOptions,
+  { endpoint, seed }: LoadOptions,
   source: RequestSource,
 ): Promise<void> {
-  const nextBody = cycle(source.bodies);
+  const nextBody = drawInPasses(source.bodies, seed);
   for (const pipeline of [...pipelines, undefined])
     await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline));
 }
@@ -93,7 +93,7 @@ async function measure(
   const driven = await drive({
     url: `${server.origin}/v1/${options.endpoint}`,
     headers: headersOf(phase.pipeline),
-    nextBody: cycle(bodies),
+    nextBody: drawInPasses(bodies, options.seed),
     connections: options.connections,
     seconds: secondsOf(phase, options),
   });
@@ -110,10 +110,10 @@ async function measure(
 async function drain(
   phase: Phase,
   { origin, pipelines }: TargetServer,
-  { endpoint }: LoadOptions,
+  { endpoint, seed }: LoadOptions,
   bodies: readonly string[],
 ): Promise<readonly string[]> {
-  const nextBody = cycle(bodies);
+  const nextBody = drawInPasses(bodies, seed);
   const answered: string[] = [];
   for (const pipeline of phase.pipeline === undefined ? pipelines : [phase.pipeline]) {
     try {

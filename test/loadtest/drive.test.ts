@@ -3,10 +3,16 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { afterEach, expect, test } from 'vitest';
-import { cycle } from '../../loadtest/bodies.js';
 import { drive } from '../../loadtest/drive.js';
+import { must } from '../../src/core/index.js';
 
 const BODIES = ['"a"', '"bb"', '"ccc"', '"dddd"', '"eeeee"'];
+
+/** The bodies one after the other, from the first again after the last. */
+function cycle(bodies: readonly string[]): () => string {
+  let place = 0;
+  return () => must(bodies[place++ % bodies.length], 'body');
+}
 
 interface Recorder {
   readonly url: string;
@@ -76,14 +82,10 @@ test('all connections draw from one sequence; statuses are counted, only 2xx hav
   expect(result).toMatchObject({ timeouts: 0, connectionErrors: 0 });
 });
 
-test('every run draws the same sequence from its start', async () => {
-  const firstSeven = async (): Promise<string[]> => {
-    const { url, bodies } = await record(1);
-    await drive({ url, headers: {}, nextBody: cycle(BODIES), connections: 1, seconds: 1 });
-    return bodies.slice(0, 7);
-  };
-  expect(await firstSeven()).toEqual([...BODIES, ...BODIES.slice(0, 2)]);
-  expect(await firstSeven()).toEqual([...BODIES, ...BODIES.slice(0, 2)]);
+test('one connection sends the bodies in their order, each once', async () => {
+  const { url, bodies } = await record(1);
+  await drive({ url, headers: {}, nextBody: cycle(BODIES), connections: 1, seconds: 1 });
+  expect(bodies.slice(0, 7)).toEqual([...BODIES, ...BODIES.slice(0, 2)]);
 });
 
 test('a server that is gone is counted and ends the run', async () => {
