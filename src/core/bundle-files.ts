@@ -47,13 +47,40 @@ function checkReferences(manifest: BundleManifest): void {
     }
     if (pipeline.ranker !== undefined) requireKey(variants, pipeline.ranker, `pipelines.${name}.ranker`);
   }
-  for (const [name, variant] of Object.entries(variants))
-    requireKey(files, variant.file, `variants.${name}.file`);
-  if (Object.keys(variants).length > 0 && manifest.contract === undefined) {
-    throw new WhittleError('BUNDLE_INVALID', `${MANIFEST} has variants but no contract`, {
-      field: 'contract',
-    });
+  for (const [field, file] of filesUsed(manifest)) requireKey(files, file, field);
+  for (const [name, { parent }] of Object.entries(variants)) {
+    if (parent !== undefined) requireKey(variants, parent, `variants.${name}.parent`);
+    // Metrics and logs name runners by variant or retriever.
+    if (Object.hasOwn(retrievers, name)) throw invalid(`variants.${name}`, 'a retriever has that name too');
   }
+  if (Object.keys(variants).length === 0) return;
+  requireKey(variants, 'full', 'variants');
+  if (manifest.contract === undefined) throw invalid('contract', 'variants need one');
+}
+
+/** Every file that the manifest names, by the field that names it. */
+function filesUsed({ catalogue, users, contract, retrievers, variants }: BundleManifest): [string, string][] {
+  const used: [string, string | undefined][] = [
+    ['catalogue.file', catalogue.file],
+    ['users.file', users?.file],
+  ];
+  for (const { name, source } of contract?.inputs ?? []) {
+    if (source.from === 'vectors') used.push([`contract.inputs.${name}`, source.file]);
+  }
+  for (const [name, retriever] of Object.entries(retrievers)) {
+    if (retriever.kind !== 'vector') used.push([`retrievers.${name}.file`, retriever.file]);
+    if (retriever.kind === 'text') continue;
+    used.push([`retrievers.${name}.index.vectors`, retriever.index.vectors]);
+    used.push([`retrievers.${name}.index.file`, retriever.index.file]);
+  }
+  for (const [name, { file, report }] of Object.entries(variants)) {
+    used.push([`variants.${name}.file`, file], [`variants.${name}.report`, report]);
+  }
+  return used.filter((entry): entry is [string, string] => entry[1] !== undefined);
+}
+
+function invalid(field: string, reason: string): WhittleError {
+  return new WhittleError('BUNDLE_INVALID', `${MANIFEST}: ${field}: ${reason}`, { field });
 }
 
 function requireKey(map: Readonly<Record<string, unknown>>, key: string, field: string): void {

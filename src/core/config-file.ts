@@ -60,7 +60,6 @@ const configSchema = {
     cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),
     shadow: section({
       share: { type: 'number', minimum: 0, maximum: 1, default: 0.05 },
-      k: count(10, 1_000),
     }),
     experiments: { type: 'array', items: experiment, default: [] },
   },

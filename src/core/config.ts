@@ -22,7 +22,7 @@ export interface ServerConfig {
   readonly store: { readonly path: string };
   readonly cache: { readonly maxEntries: number; readonly ttlMs: number };
   /** Share of requests whose candidates the full model ranks again after the answer. */
-  readonly shadow: { readonly share: number; readonly k: number };
+  readonly shadow: { readonly share: number };
   readonly experiments: readonly ExperimentConfig[];
 }
 

@@ -175,11 +175,14 @@ export class BundleEngine implements Engine {
 
   notReadyReason(): string | undefined {
     if (this.#closing) return 'the server is stopping';
-    const runners = [...this.fleet.rankers.values(), ...this.fleet.retrievers.values()].map((runner) =>
-      runner.status(),
-    );
-    const waiting = runners.find(({ state }) => state !== 'ready');
+    const waiting = this.fleet.runnersOf(this.#trafficPipelines()).find(({ state }) => state !== 'ready');
     return waiting === undefined ? undefined : `runner ${waiting.name} is ${waiting.state}`;
+  }
+
+  /** Pipelines that unforced requests can meet. A variant that takes no traffic does not make the server unready. */
+  #trafficPipelines(): string[] {
+    const running = this.#config.experiments.find(({ enabled }) => enabled);
+    return [this.bundle.manifest.defaultPipeline, ...(running?.arms ?? []).map(({ pipeline }) => pipeline)];
   }
 
   onObservation(listener: (observation: Observation) => void): void {

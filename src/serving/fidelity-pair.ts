@@ -1,18 +1,21 @@
 import { overlapAtK, scoreError, scoreNdcgAtK, topK } from '../evaluation/index.js';
 
-/** How close a variant's scores of some candidates came to the full model's; the 10 is the configured depth. */
+/** Depth of the overlap and the NDCG. */
+const DEPTH = 10;
+
+/** How close a variant's scores of some candidates came to the full model's. */
 export interface FidelityPair {
   readonly overlapAt10: number;
   readonly ndcgAt10: number;
   readonly scoreError: number;
 }
 
-/** Compares two models' scores of the same candidates down to rank `k`. @throws STATISTIC_UNDEFINED as `scoreError`. */
-export function compareScores(variant: Float32Array, full: Float32Array, k: number): FidelityPair {
-  const order = topK(variant, k);
+/** Compares two models' scores of the same candidates. @throws STATISTIC_UNDEFINED as `scoreError`. */
+export function compareScores(variant: Float32Array, full: Float32Array): FidelityPair {
+  const order = topK(variant, DEPTH);
   return {
-    overlapAt10: overlapAtK(order, topK(full, k), k),
-    ndcgAt10: scoreNdcgAtK(order, full, k),
+    overlapAt10: overlapAtK(order, topK(full, DEPTH), DEPTH),
+    ndcgAt10: scoreNdcgAtK(order, full, DEPTH),
     scoreError: scoreError(variant, full),
   };
 }

@@ -47,6 +47,16 @@ export class Fleet {
     });
   }
 
+  /** States of the runners that the named pipelines need. */
+  runnersOf(names: readonly string[]): ReturnType<Ranker['status']>[] {
+    return names.flatMap((name) => {
+      const { ranker, recommend, search } = this.pipeline(name);
+      return [ranker?.runner, recommend, search]
+        .filter((runner) => runner !== undefined)
+        .map((runner) => runner.status());
+    });
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.#runners().map((runner) => runner.close()));
   }

@@ -1,4 +1,4 @@
-import { toWhittleError, type ServerConfig } from '../core/index.js';
+import { createRandom, toWhittleError, type ServerConfig } from '../core/index.js';
 import { addSample, emptyMean, meanInterval, type MeanStatistics } from '../statistics/index.js';
 import { compareScores, type FidelityPair } from './fidelity-pair.js';
 import type { Ranking } from './pipeline.js';
@@ -19,19 +19,19 @@ interface VariantFidelity {
  * candidates with the full model and records the paired fidelity. Needs no labels.
  */
 export class Shadow {
-  readonly #config: ServerConfig['shadow'];
+  readonly #share: number;
   readonly #full: Ranker | undefined;
   readonly #observe: (observation: Observation) => void;
   readonly #byVariant = new Map<string, VariantFidelity>();
-  /** Grows by the share at each answer; a shadow is due whenever it passes 1, so the share is exact. */
-  #due = 0;
+  /** Each answer is drawn by itself: a fixed step would meet the same users of periodic traffic again and again. */
+  readonly #random = createRandom(1);
 
   constructor(
-    config: ServerConfig['shadow'],
+    { share }: ServerConfig['shadow'],
     full: Ranker | undefined,
     observe: (observation: Observation) => void,
   ) {
-    this.#config = config;
+    this.#share = share;
     this.#full = full;
     this.#observe = observe;
   }
@@ -39,9 +39,7 @@ export class Shadow {
   /** Samples the answer; returns at once. */
   consider(ranking: Ranking): void {
     if (this.#full === undefined || ranking.variant === 'full') return;
-    this.#due += this.#config.share;
-    if (this.#due < 1) return;
-    this.#due -= 1;
+    if (this.#random.uniform() >= this.#share) return;
     void this.#compare(this.#full, ranking);
   }
 
@@ -60,7 +58,7 @@ export class Shadow {
   async #compare(full: Ranker, { variant, job, scores }: Ranking): Promise<void> {
     try {
       const { result } = await full.rankWhenIdle(job, performance.now() + SHADOW_DEADLINE_MS);
-      const pair = compareScores(scores, result, this.#config.k);
+      const pair = compareScores(scores, result);
       this.#add(variant, pair);
       this.#observe({ kind: 'shadow', variant, ...pair });
     } catch (thrown) {

@@ -30,7 +30,7 @@ describe('completeConfig', () => {
       bodyLimitBytes: 1_048_576,
       deadlineMs: 1_000,
     });
-    expect(config).toMatchObject({ bundle: 'models/demo', shadow: { k: 10 }, experiments: [] });
+    expect(config).toMatchObject({ bundle: 'models/demo', shadow: { share: 0.05 }, experiments: [] });
     expect(completeConfig(undefined)).toEqual(completeConfig({}));
     expect(completeConfig(completeConfig({}))).toEqual(completeConfig({}));
   });

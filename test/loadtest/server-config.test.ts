@@ -17,7 +17,7 @@ test('has no cache, a store of its own, a free local port, and equal arms; the r
     runners: { threads: 2 },
     store: { path: '/tmp/d/store' },
     cache: { maxEntries: 0, ttlMs: 5 },
-    shadow: { share: 0.02, k: 10 },
+    shadow: { share: 0.02 },
   });
   expect(config.experiments).toEqual([
     {
