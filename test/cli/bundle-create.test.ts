@@ -275,12 +275,18 @@ describe('what a user gets wrong', () => {
     await writeModel(oneInput('float16', ['rows', 2]), at('half.onnx'));
     await writeModel(oneInput('float32', [768]), at('rowless.onnx'));
     await writeModel(rowMixer(), at('mixing.onnx'));
+    const { graph, ...rest } = similarityRanker();
+    const nodes = graph.nodes.map((node) => ({ ...node, op: 'Frobnicate' }));
+    await writeModel({ ...rest, graph: { ...graph, nodes } }, at('unknown.onnx'));
+    await writeModel(oneInput('float32', ['rows', 2], ['rows', 'classes']), at('wide.onnx'));
   });
 
   const vectors = (): Pick<CreateOptions, 'vectors'> => ({ vectors: at('items.f32') });
   test.each<[string, string, () => Partial<CreateOptions>]>([
     ['no model', 'FILE_MISSING', () => ({ model: at('missing.onnx'), ...vectors() })],
     ['a file that is no model', 'MODEL_INVALID', () => ({ model: at('text.onnx'), ...vectors() })],
+    ['an operator nobody knows', 'MODEL_INVALID', () => ({ model: at('unknown.onnx'), ...vectors() })],
+    ['more than one number a row', 'CONTRACT_MISMATCH', () => ({ model: at('wide.onnx'), ...vectors() })],
     ['no items at all', 'USAGE_INVALID', () => ({})],
     ['items that are not there', 'DATASET_INVALID', () => ({ items: at('missing.csv') })],
     ['items without an id', 'USAGE_INVALID', () => ({ items: at('nameless.csv') })],
@@ -307,10 +313,11 @@ describe('what a user gets wrong', () => {
 function oneInput(
   dtype: 'float16' | 'float32',
   dims: readonly (string | number)[],
+  outputDims = dims,
 ): ReturnType<GraphBuilder['build']> {
   const builder = new GraphBuilder({ name: 'one' });
   builder.node('Identity', [builder.input('document', dtype, dims)], {}, ['score']);
-  builder.output('score', dtype, dims);
+  builder.output('score', dtype, outputDims);
   return builder.build();
 }
 

@@ -18,7 +18,7 @@ const BINDABLE: readonly DataType[] = ['float32', 'float64', 'int32', 'int64'];
 
 /**
  * Reads a model that is to rank.
- * @throws FILE_MISSING; MODEL_INVALID where it is not ONNX; GRAPH_UNSUPPORTED naming inputs that nothing can feed.
+ * @throws FILE_MISSING; MODEL_INVALID where it is not ONNX or ONNX Runtime does not load it; GRAPH_UNSUPPORTED naming inputs that nothing can feed.
  */
 export async function readRanker(path: string): Promise<RankerModel> {
   const model = await readModel(path);
@@ -35,6 +35,8 @@ export async function readRanker(path: string): Promise<RankerModel> {
       inputs: inputs.map(({ name, dtype, dims }) => ({ name, dtype, dims })),
       allowed: `inputs of ${BINDABLE.join(', ')} with a dynamic first dimension, or all with 1`,
     });
+  const session = await openSession(path);
+  await session.release();
   return { model, inputs: inputs.map((input) => rowInput(input, model.graph)), isSingleRow };
 }
 
