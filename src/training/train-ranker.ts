@@ -50,7 +50,7 @@ const RETRIEVED = 200;
 /**
  * Trains the ranker's own judgement on top of frozen towers to tell what a user took from other items, by a softmax
  * over one taken item and its negatives. The towers' match stays out of the loss: the towers have seen these very
- * decisions, and what corrects their match here would be wrong on new ones (measured in docs/decisions).
+ * decisions, and what corrects their match here would be wrong on new ones (docs/decisions/004).
  *
  * @returns the ranker's own weights by name, as `rankerParts` names them.
  * @throws as {@link Trainer.create}; TRAINING_DIVERGED.
