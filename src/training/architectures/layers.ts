@@ -32,7 +32,8 @@ export const MASKED = -1e9;
 export function causalMask({ builder }: ParameterSet, history: string, length: number): string {
   const { op } = builder;
   const later = new Float32Array(length * length);
-  for (let row = 0; row < length; row++) later.fill(MASKED, row * length + row + 1, (row + 1) * length);
+  // Twice as strong as padding: a place before the first item must attend to padding and not to what comes later.
+  for (let row = 0; row < length; row++) later.fill(2 * MASKED, row * length + row + 1, (row + 1) * length);
   const isPadding = op.Cast(
     op.Equal(history, builder.constant({ dtype: 'int64', dims: [], data: BigInt64Array.of(0n) })),
     { to: 1 },
