@@ -40,12 +40,14 @@ async function buildDemo({ out, items, users, interactions, seed, json }: DemoOp
   const output = createOutput(json ?? false);
   const world = { items, users, interactionsPerUser: interactions, seed };
   const { dataset } = createDemoWorld(world);
+  // The made-up shop has no seasons, and short histories: its files stay small.
   const settings = {
     seed,
     dimensions: 32,
     maxLength: 50,
+    periods: 1,
     epochs: 3,
-    rankerExamples: 40_000,
+    rankerExamples: 20_000,
     hidden: [1024, 768, 256],
     threads: 2,
   };

@@ -14,6 +14,7 @@ interface TrainOptions {
   readonly seed: number;
   readonly epochs?: number;
   readonly dimensions: number;
+  readonly periods: number;
   readonly rankerExamples: number;
   readonly threads: number;
   readonly map?: string[];
@@ -45,7 +46,13 @@ export function trainCommand(program: Command): void {
       parseWholeNumber,
     )
     .option('--dimensions <count>', 'width of item and user vectors', parseWholeNumber, 64)
-    .option('--ranker-examples <count>', 'decisions the ranker learns from', parseWholeNumber, 40_000)
+    .option(
+      '--periods <count>',
+      'periods of time that are told apart; 1 where seasons do not matter',
+      parseWholeNumber,
+      64,
+    )
+    .option('--ranker-examples <count>', 'decisions the ranker learns from', parseWholeNumber, 20_000)
     .option('--threads <count>', 'threads of the training', parseWholeNumber, 2)
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -102,14 +109,23 @@ export async function trainBundle(
 }
 
 function settingsOf(options: TrainOptions, { interactions }: Dataset): TrainSettings {
-  const { seed, dimensions, rankerExamples, threads } = options;
+  const { seed, dimensions, periods, rankerExamples, threads } = options;
   const epochs = options.epochs ?? defaultEpochs(interactions.item.length);
-  return { seed, dimensions, maxLength: 50, epochs, rankerExamples, hidden: [1024, 512, 256], threads };
+  return {
+    seed,
+    dimensions,
+    maxLength: 100,
+    periods,
+    epochs,
+    rankerExamples,
+    hidden: [1024, 512, 256],
+    threads,
+  };
 }
 
-/** About a million predictions in all, three to ten passes. */
+/** About two million predictions in all, three to twelve passes. */
 export function defaultEpochs(interactions: number): number {
-  return Math.max(3, Math.min(10, Math.round(1_200_000 / Math.max(1, interactions))));
+  return Math.max(3, Math.min(12, Math.round(2_000_000 / Math.max(1, interactions))));
 }
 
 function parseMapping(pairs: readonly string[] | undefined): ColumnMapping | undefined {

@@ -21,6 +21,8 @@ export interface TrainSettings {
   readonly seed: number;
   readonly dimensions: number;
   readonly maxLength: number;
+  /** Periods of time that are told apart; 1 where time does not matter. */
+  readonly periods: number;
   readonly epochs: number;
   readonly rankerExamples: number;
   readonly hidden: readonly number[];
@@ -37,7 +39,8 @@ export interface TrainedModels {
   readonly boundaries: readonly number[];
 }
 
-const PERIODS = 64;
+/** Places of histories in one step of the towers' training. */
+const BATCH_PLACES = 3_200;
 
 /** Trains the towers, then the ranker on what they retrieve. Same data, settings and threads: same weights. */
 export async function trainModels(
@@ -50,7 +53,7 @@ export async function trainModels(
   const { sequences, visits } = holdOutVisits(userSequences(train), settings.seed);
   const boundaries = periodBoundaries(
     train.timesSeconds.flatMap((times) => [...times]),
-    PERIODS,
+    settings.periods,
   );
   const { dimensions, maxLength, threads } = settings;
   const tower: TowerShape = { dimensions, maxLength, blocks: 2, heads: 2, periods: boundaries.length + 1 };
@@ -62,7 +65,7 @@ export async function trainModels(
       texts: itemTexts(dataset),
       shape: tower,
       epochs: settings.epochs,
-      batchWindows: 64,
+      batchWindows: Math.ceil(BATCH_PLACES / maxLength),
       learningRate: 3e-3,
       dropout: 0.3,
       labelSmoothing: 0.1,
@@ -83,7 +86,7 @@ export async function trainModels(
       batchExamples: 32,
       hardNegatives: 0,
       popularNegatives: 31,
-      learningRate: 5e-4,
+      learningRate: 1e-3,
       dropout: 0.2,
       weightDecay: 0.01,
       random: random.fork('ranker'),
