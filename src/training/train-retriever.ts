@@ -60,17 +60,13 @@ export async function trainRetriever(training: RetrieverTraining): Promise<Train
   const trends = itemTrends(training.sequences, training.texts.length, training.boundaries);
   const { builder, names } = lossGraph(training, words, counts, trends);
   const batches = new BatchMaker(training, counts);
-  const stepsPerEpoch = Math.ceil(
-    [...epochWindows(training.sequences, training.shape.maxLength, training.random.fork('count'))].length /
-      training.batchWindows,
-  );
-  const totalSteps = training.epochs * stepsPerEpoch;
+  const totalSteps = training.epochs * Math.ceil(batches.windows().length / training.batchWindows);
   const warmSteps = Math.min(100, Math.ceil(totalSteps / 10));
   const trainer = await Trainer.create({
     model: builder.build(),
     loss: 'loss',
     parameters: names,
-    samples: [batches.make(batches.windows().slice(0, 3)), batches.make(batches.windows().slice(0, 5))],
+    samples: batches.samples(),
     openSession: training.openSession,
     threads: training.threads,
     adam: {
@@ -83,13 +79,13 @@ export async function trainRetriever(training: RetrieverTraining): Promise<Train
     },
   });
   const progress = new ProgressReporter({ totalSteps, onProgress: training.onProgress });
-  for (let epoch = 0; epoch < training.epochs; epoch++) {
-    const windows = batches.windows();
-    for (let start = 0; start < windows.length; start += training.batchWindows) {
-      const batch = windows.slice(start, start + training.batchWindows);
-      const { loss } = await trainer.step(batches.make(batch));
-      progress.step(loss, batch.length);
-    }
+  let windows: TrainingWindow[] = [];
+  for (let step = 0; step < totalSteps; step++) {
+    // Epochs differ a little in their windows; the steps do not, so that the learning rate comes to its end.
+    if (windows.length === 0) windows = batches.windows();
+    const batch = windows.splice(0, training.batchWindows);
+    const { loss } = await trainer.step(batches.make(batch));
+    progress.step(loss, batch.length);
   }
   const trained = trainer.weights();
   await trainer.release();
@@ -202,7 +198,16 @@ class BatchMaker {
     return Array.from(order, (place) => must(windows[place], 'window'));
   }
 
-  make(windows: readonly TrainingWindow[]): TensorMap {
+  /** Two batches, of which the second has more of everything that differs between batches. */
+  samples(): [TensorMap, TensorMap] {
+    const windows = this.windows();
+    const some = (count: number): TrainingWindow[] =>
+      Array.from({ length: count }, (_, place) => must(windows[place % windows.length], 'window'));
+    return [this.make(some(2), 0), this.make(some(3))];
+  }
+
+  /** @param draws negatives drawn where not all items are classes. */
+  make(windows: readonly TrainingWindow[], draws = this.#training.maxClasses): TensorMap {
     const { shape, dropout, boundaries } = this.#training;
     const { maxLength, dimensions } = shape;
     const history = new BigInt64Array(windows.length * maxLength);
@@ -232,13 +237,13 @@ class BatchMaker {
       history: int64(history, [windows.length, maxLength]),
       position: int64(position),
       period: int64(period),
-      ...this.#classes(wanted),
+      ...this.#classes(wanted, draws),
       ...Object.fromEntries(masks),
     };
   }
 
   /** All items where they fit, else the targets and a sample of the others with their chances. */
-  #classes(wanted: readonly number[]): TensorMap {
+  #classes(wanted: readonly number[], draws: number): TensorMap {
     const items = this.#training.texts.length;
     const { maxClasses } = this.#training;
     if (items <= maxClasses) {
@@ -250,7 +255,7 @@ class BatchMaker {
       };
     }
     const drawn = new Set(wanted);
-    for (let tries = 0; tries < maxClasses; tries++) drawn.add(this.#sampler.draw());
+    for (let tries = 0; tries < draws; tries++) drawn.add(this.#sampler.draw());
     const classes = [...drawn];
     const place = new Map(classes.map((item, index) => [item, index]));
     return {
