@@ -2,6 +2,7 @@ import {
   float32,
   int64,
   must,
+  WhittleError,
   type OpenSession,
   type Random,
   type Session,
@@ -53,23 +54,21 @@ const RETRIEVED = 200;
  * decisions, and what corrects their match here would be wrong on new ones (docs/decisions/004).
  *
  * @returns the ranker's own weights by name, as `rankerParts` names them.
- * @throws as {@link Trainer.create}; TRAINING_DIVERGED.
+ * @throws as {@link Trainer.create}; TRAINING_DIVERGED; DATASET_INVALID without a single example.
  */
 export async function trainRanker(training: RankerTraining): Promise<Weights> {
+  const examples = someExamples(training);
   const { builder, names } = lossGraph(training);
   const maker = await ExampleBatches.open(training);
-  const examples = drawExamples(
-    training.sequences,
-    training.shape.tower.maxLength,
-    training.examples,
-    training.random.fork('examples'),
-  );
-  const totalSteps = Math.floor(examples.length / training.batchExamples);
+  const batchExamples = Math.min(training.batchExamples, examples.length);
+  const totalSteps = Math.floor(examples.length / batchExamples);
+  const sample = (count: number): RankExample[] =>
+    Array.from({ length: count }, (_, place) => must(examples[place % examples.length], 'example'));
   const trainer = await Trainer.create({
     model: builder.build(),
     loss: 'loss',
     parameters: names,
-    samples: [await maker.make(examples.slice(0, 3)), await maker.make(examples.slice(0, 5))],
+    samples: [await maker.make(sample(2)), await maker.make(sample(3))],
     openSession: training.openSession,
     threads: training.threads,
     adam: {
@@ -81,7 +80,7 @@ export async function trainRanker(training: RankerTraining): Promise<Weights> {
   });
   const progress = new ProgressReporter({ totalSteps, onProgress: training.onProgress });
   for (let step = 0; step < totalSteps; step++) {
-    const batch = examples.slice(step * training.batchExamples, (step + 1) * training.batchExamples);
+    const batch = examples.slice(step * batchExamples, (step + 1) * batchExamples);
     const { loss } = await trainer.step(await maker.make(batch));
     progress.step(loss, batch.length);
   }
@@ -89,6 +88,13 @@ export async function trainRanker(training: RankerTraining): Promise<Weights> {
   await trainer.release();
   await maker.release();
   return weights;
+}
+
+function someExamples({ sequences, shape, examples: wanted, random }: RankerTraining): RankExample[] {
+  const examples = drawExamples(sequences, shape.tower.maxLength, wanted, random.fork('examples'));
+  if (examples.length > 0) return examples;
+  const message = 'The ranker has no decision to learn from: no user has two visits, or none are asked for';
+  throw new WhittleError('DATASET_INVALID', message, { users: sequences.length, examples: wanted });
 }
 
 /** The graph of the softmax loss over groups of candidates. Feeds: the ranker's inputs, and `mask` `[candidates, features]`. */
