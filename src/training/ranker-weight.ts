@@ -33,12 +33,13 @@ const CANDIDATES = 200;
  * How much the ranker's judgement should count beside the towers' match: the weight with the best NDCG@10 on visits
  * that neither has learned from, over the candidates that retrieval brings.
  *
- * @returns the weight and the mean NDCG@10 of each choice.
+ * @returns the weight and the mean NDCG@10 of each choice; without visits the least weight and none.
  */
 export async function chooseRankerWeight(
   search: RankerWeightSearch,
 ): Promise<{ weight: number; ndcgByWeight: [number, number][] }> {
   const { shape, retriever, ranker, openSession, visits } = search;
+  if (visits.length === 0) return { weight: Math.min(...CHOICES), ndcgByWeight: [] };
   const retrieval = await openSession(
     encodeModel(buildRetrievalModel(shape.tower, retriever, 4 * CANDIDATES)),
   );
