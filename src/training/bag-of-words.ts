@@ -36,10 +36,14 @@ export function bagOfWords(texts: readonly string[], maxWords: number): BagOfWor
   return { words: chosen, matrix };
 }
 
-/** rows × inner times inner × columns. */
-export function multiply(left: Float32Array, right: Float32Array, inner: number): Float32Array {
-  const rows = left.length / inner;
-  const columns = right.length / inner;
+/** `[rows, inner]` times `[inner, columns]`; all zero where `inner` is 0. */
+export function multiply(
+  left: Float32Array,
+  right: Float32Array,
+  rows: number,
+  columns: number,
+): Float32Array {
+  const inner = left.length / rows;
   const product = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     for (let k = 0; k < inner; k++) {

@@ -103,7 +103,8 @@ function assemble(
   const width = tableWidth(shape);
   const ids = must(trained.get('items.ids'), 'items.ids');
   const bias = must(trained.get('items.bias'), 'items.bias');
-  const text = multiply(words.matrix, must(trained.get('items.words'), 'items.words'), words.words.length);
+  const wordVectors = must(trained.get('items.words'), 'items.words');
+  const text = multiply(words.matrix, wordVectors, bias.length, dimensions);
   const itemTable = new Float32Array(bias.length * width);
   for (let item = 1; item < bias.length; item++) {
     for (let column = 0; column < dimensions; column++) {

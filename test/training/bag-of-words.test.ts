@@ -38,6 +38,10 @@ describe('the bag of words', () => {
   });
 });
 
+test('a product over nothing is all zero', () => {
+  expect(multiply(new Float32Array(), new Float32Array(), 3, 2)).toEqual(new Float32Array(6));
+});
+
 test('the product is that of MatMul', async () => {
   const sizes = fc.record({
     rows: fc.integer({ min: 1, max: 5 }),
@@ -62,7 +66,7 @@ test('the product is that of MatMul', async () => {
         right: float32(b, [inner, columns]),
       });
       const expected = float32Data(must(product, 'product'));
-      const found = multiply(a, b, inner);
+      const found = multiply(a, b, rows, columns);
       expect(found).toHaveLength(expected.length);
       found.forEach((value, at) => expect(value).toBeCloseTo(must(expected[at], 'element'), 4));
     }),

@@ -66,6 +66,12 @@ describe('training the towers', () => {
     expect(await ndcg(64)).toBeGreaterThan((await ndcg(1)) + 0.02);
   });
 
+  test('items without a word in common are told apart by what people did', async () => {
+    const { retriever } = await train({ texts: demo.texts.map((_, item) => `only${item}`), epochs: 20 });
+    const floor = meanNdcgAt10(demo, byPopularity(demo));
+    expect(meanNdcgAt10(demo, await retrieve(demo, retriever))).toBeGreaterThan(floor + 0.01);
+  });
+
   test('the same seed gives the same weights, bit for bit; another seed others', async () => {
     const settings = { epochs: 2, maxClasses: 40 };
     const { retriever } = await train(settings, small);
