@@ -1,7 +1,7 @@
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { createBundle, type CreateOptions } from './create/create-bundle.js';
 import { describeCreated } from './create/describe-created.js';
-import { parseWholeNumber } from './options.js';
+import { parseCount } from './options.js';
 import { createOutput } from './output.js';
 
 type CommandOptions = CreateOptions & { readonly json?: boolean };
@@ -49,10 +49,4 @@ async function create({ json, ...options }: CommandOptions): Promise<void> {
 
 function splitNames(text: string): string[] {
   return text.split(',').map((name) => name.trim());
-}
-
-function parseCount(text: string): number {
-  const count = parseWholeNumber(text);
-  if (count === 0) throw new InvalidArgumentError('It must be at least 1.');
-  return count;
 }

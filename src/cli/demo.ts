@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { readRecipe } from '../compression/index.js';
 import { createDemoWorld } from '../data/index.js';
 import { compressVariant } from './compress.js';
-import { parseWholeNumber } from './options.js';
+import { parseCount, parseWholeNumber } from './options.js';
 import { createOutput } from './output.js';
 import { trainBundle } from './train.js';
 
@@ -24,9 +24,9 @@ export function demoCommand(program: Command): void {
       'Generates a shop and its customers from a seed, trains on them and makes the int8, pruned and lowrank variants.',
     )
     .option('--out <folder>', 'where to write the bundle', 'models/demo')
-    .option('--items <count>', 'items of the shop', parseWholeNumber, 5_000)
-    .option('--users <count>', 'customers', parseWholeNumber, 20_000)
-    .option('--interactions <count>', 'mean number of clicks a customer', parseWholeNumber, 30)
+    .option('--items <count>', 'items of the shop', parseCount, 5_000)
+    .option('--users <count>', 'customers', parseCount, 20_000)
+    .option('--interactions <count>', 'mean number of clicks a customer', parseCount, 30)
     .option('--seed <seed>', 'same seed and sizes: the same bundle, bit for bit', parseWholeNumber, 1)
     .option('--json', 'print the result as JSON')
     .addHelpText(

@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { completeConfig, silentLog, WhittleError } from '../core/index.js';
+import { completeConfig, readManifest, silentLog, WhittleError } from '../core/index.js';
 import { readDataset, type Dataset, type JudgedQuery } from '../data/index.js';
 import { measureRelevance, rankUnseen, type UserRelevance } from '../evaluation/index.js';
 import { openEngine, type BundleEngine } from '../serving/index.js';
+import { recordedMapping } from './bundles/column-mapping.js';
 import { cutDataset, parseProtocol, type Cut, type Protocol } from './bundles/protocol.js';
 import { temporaryFolder } from './bundles/temporary-folder.js';
 import { floorScorers } from './evaluation/floors.js';
@@ -61,7 +62,8 @@ export function evaluateCommand(program: Command): void {
 
 async function evaluate(bundle: string, options: EvaluateOptions): Promise<void> {
   const output = createOutput(options.json ?? false);
-  const dataset = await readDataset(options.data);
+  const { provenance } = await readManifest(bundle);
+  const dataset = await readDataset(options.data, recordedMapping(provenance));
   const report = await temporaryFolder(async (folder) => {
     const config = completeConfig({
       bundle,

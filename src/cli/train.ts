@@ -1,11 +1,12 @@
 import { basename } from 'node:path';
-import type { Command } from 'commander';
-import { readDataset, type ColumnMapping, type Dataset } from '../data/index.js';
+import { InvalidArgumentError, type Command } from 'commander';
+import { readDataset, type Dataset } from '../data/index.js';
 import { openSession } from '../runtime/index.js';
 import { cutDataset, defaultProtocol, parseProtocol, type Cut } from './bundles/protocol.js';
 import { trainModels, type TrainSettings } from './bundles/train-models.js';
 import { writeBundle } from './bundles/write-bundle.js';
-import { parseWholeNumber } from './options.js';
+import { parseMapping } from './bundles/column-mapping.js';
+import { parseCount, parseWholeNumber } from './options.js';
 import { createOutput, type Output } from './output.js';
 
 interface TrainOptions {
@@ -40,20 +41,16 @@ export function trainCommand(program: Command): void {
       'columns of a single file: user=…, item=…, time=…, rating=…, quantity=…, query=…, text=…',
     )
     .option('--seed <seed>', 'same data, seed and threads: same weights', parseWholeNumber, 1)
-    .option(
-      '--epochs <count>',
-      'passes of the retriever over the data (default: by its size)',
-      parseWholeNumber,
-    )
-    .option('--dimensions <count>', 'width of item and user vectors', parseWholeNumber, 64)
+    .option('--epochs <count>', 'passes of the retriever over the data (default: by its size)', parseCount)
+    .option('--dimensions <count>', 'width of item and user vectors', parseDimensions, 64)
     .option(
       '--periods <count>',
       'periods of time that are told apart; 1 where seasons do not matter',
-      parseWholeNumber,
+      parseCount,
       64,
     )
-    .option('--ranker-examples <count>', 'decisions the ranker learns from', parseWholeNumber, 20_000)
-    .option('--threads <count>', 'threads of the training', parseWholeNumber, 2)
+    .option('--ranker-examples <count>', 'decisions the ranker learns from', parseCount, 20_000)
+    .option('--threads <count>', 'threads of the training', parseCount, 2)
     .option('--json', 'print the result as JSON')
     .addHelpText(
       'after',
@@ -65,14 +62,15 @@ export function trainCommand(program: Command): void {
 async function train(path: string, options: TrainOptions): Promise<void> {
   const output = createOutput(options.json ?? false);
   const startedAt = performance.now();
-  const dataset = await readDataset(path, parseMapping(options.map));
+  const mapping = parseMapping(options.map);
+  const dataset = await readDataset(path, mapping);
   const protocol = options.holdOut === undefined ? defaultProtocol(dataset) : parseProtocol(options.holdOut);
   await trainBundle(
     options.out,
     dataset,
     protocol,
     settingsOf(options, dataset),
-    { dataset: dataset.name },
+    { dataset: dataset.name, ...(mapping === undefined ? {} : { mapping }) },
     output,
   );
   const seconds = (performance.now() - startedAt) / 1000;
@@ -128,7 +126,9 @@ export function defaultEpochs(interactions: number): number {
   return Math.max(3, Math.min(12, Math.round(2_000_000 / Math.max(1, interactions))));
 }
 
-function parseMapping(pairs: readonly string[] | undefined): ColumnMapping | undefined {
-  if (pairs === undefined) return undefined;
-  return Object.fromEntries(pairs.map((pair) => pair.split('=', 2))) as unknown as ColumnMapping;
+/** The towers' attention has two heads. */
+function parseDimensions(text: string): number {
+  const dimensions = parseCount(text);
+  if (dimensions % 2 !== 0) throw new InvalidArgumentError('It must be even.');
+  return dimensions;
 }
