@@ -66,6 +66,7 @@ const index = object(
     m: count,
     efConstruction: count,
     efSearch: count,
+    space: { enum: ['ip', 'l2'] },
     recall: object({ k: count, recall: { type: 'number', minimum: 0, maximum: 1 } }, ['k', 'recall']),
   },
   ['kind', 'metric', 'dimensions', 'vectors'],

@@ -104,7 +104,9 @@ export interface IndexSpec {
   readonly m?: number;
   readonly efConstruction?: number;
   readonly efSearch?: number;
-  /** hnsw: share of the exact k nearest rows that the graph finds, measured on users when it was built. */
+  /** hnsw: distance by which the graph is linked; default ip. */
+  readonly space?: 'ip' | 'l2';
+  /** Share of the exact k nearest rows that the best graph found, measured on users when the bundle was made. */
   readonly recall?: { readonly k: number; readonly recall: number };
 }
 

@@ -15,11 +15,21 @@ export interface HnswBuildOptions {
   readonly efConstruction?: number;
   /** Candidates looked at by a search, at least k; default 400. */
   readonly efSearch?: number;
+  /** Default `ip`. */
+  readonly space?: HnswSpace;
 }
+
+/**
+ * Distance by which the graph is linked. `ip`: 1 − dot. `l2`, for the metric dot only: Euclidean between items made
+ * equally long by one more coordinate, √(longest² − length²), which a query has as 0; the order is that of the dot
+ * products (Bachrach et al. 2014). Which finds more depends on the vectors: measure (docs/decisions/002).
+ */
+export type HnswSpace = 'ip' | 'l2';
 
 export interface HnswLoadOptions extends IndexShape {
   readonly metric: Metric;
   readonly efSearch?: number;
+  readonly space?: HnswSpace;
 }
 
 /** An approximate index that can be kept in a file. */
@@ -38,13 +48,18 @@ const LEVEL_SEED = 100;
  * @throws PACKAGE_MISSING where hnswlib-node is not installed, INPUT_INVALID for unusable vectors.
  */
 export async function buildHnswIndex(vectors: Float32Array, options: HnswBuildOptions): Promise<HnswIndex> {
-  const { dimensions, metric, m = 16, efConstruction = 200, efSearch } = options;
+  const { dimensions, metric, m = 16, efConstruction = 200, efSearch, space = 'ip' } = options;
   const shape = shapeOf(vectors, dimensions);
-  const graph = await createGraph(dimensions);
+  const graph = await createGraph(space, dimensions);
   graph.initIndex(shape.size, m, efConstruction, LEVEL_SEED);
   const norms = metric === 'cosine' ? inverseNorms(vectors, dimensions) : undefined;
-  for (let row = 0; row < shape.size; row++) graph.addPoint(pointOf(vectors, dimensions, row, norms), row);
-  return wrap(graph, shape, metric, efSearch);
+  const longest = space === 'l2' ? longestSquare(vectors, dimensions) : undefined;
+  for (let row = 0; row < shape.size; row++) {
+    const point = pointOf(vectors, dimensions, row, norms);
+    if (longest !== undefined) point.push(Math.sqrt(Math.max(0, longest - squareOf(point))));
+    graph.addPoint(point, row);
+  }
+  return wrap(graph, shape, metric, space, efSearch);
 }
 
 /**
@@ -52,8 +67,10 @@ export async function buildHnswIndex(vectors: Float32Array, options: HnswBuildOp
  * @throws PACKAGE_MISSING, FILE_MISSING, FILE_CORRUPT; BUNDLE_INVALID where size or dimensions are not as expected.
  */
 export async function loadHnswIndex(path: string, options: HnswLoadOptions): Promise<HnswIndex> {
-  const graph = await createGraph(options.dimensions);
-  const found = await checkHnswFile(path);
+  const { space = 'ip' } = options;
+  const graph = await createGraph(space, options.dimensions);
+  const stored = await checkHnswFile(path);
+  const found = { ...stored, dimensions: stored.dimensions - (space === 'l2' ? 1 : 0) };
   if (found.size !== options.size || found.dimensions !== options.dimensions)
     throw new WhittleError(
       'BUNDLE_INVALID',
@@ -65,14 +82,14 @@ export async function loadHnswIndex(path: string, options: HnswLoadOptions): Pro
   } catch (error) {
     throw toWhittleError(error, 'FILE_CORRUPT');
   }
-  return wrap(graph, found, options.metric, options.efSearch);
+  return wrap(graph, found, options.metric, space, options.efSearch);
 }
 
-async function createGraph(dimensions: number): Promise<HierarchicalNSW> {
+async function createGraph(space: HnswSpace, dimensions: number): Promise<HierarchicalNSW> {
   try {
     const library = await import('hnswlib-node');
     // Cosine is the inner product of vectors that are normalised here.
-    return new library.default.HierarchicalNSW('ip', dimensions);
+    return new library.default.HierarchicalNSW(space, space === 'l2' ? dimensions + 1 : dimensions);
   } catch (error) {
     throw new WhittleError(
       'PACKAGE_MISSING',
@@ -87,6 +104,7 @@ function wrap(
   built: HierarchicalNSW,
   shape: IndexShape,
   metric: Metric,
+  space: HnswSpace,
   efSearch = DEFAULT_EF_SEARCH,
 ): HnswIndex {
   let graph: HierarchicalNSW | undefined = built;
@@ -97,7 +115,7 @@ function wrap(
     search: (queries, count, k) =>
       Promise.resolve().then(() => {
         checkQueries(shape, queries, count, k);
-        return searchAll(must(graph, 'released index'), shape, metric, queries, count, k);
+        return searchAll(must(graph, 'released index'), shape, metric, space, queries, count, k);
       }),
     save: (path) => saveGraph(must(graph, 'released index'), path),
     // The library frees its memory when the object is collected.
@@ -112,6 +130,7 @@ function searchAll(
   graph: HierarchicalNSW,
   shape: IndexShape,
   metric: Metric,
+  space: HnswSpace,
   queries: Float32Array,
   count: number,
   k: number,
@@ -119,12 +138,18 @@ function searchAll(
   const { size, dimensions } = shape;
   const norms = metric === 'cosine' ? inverseNorms(queries, dimensions) : undefined;
   const result = emptyResult(count, k);
+  const longest = space === 'l2' ? squareOf(graph.getPoint(0)) : 0;
   for (let query = 0; query < count; query++) {
     const point = pointOf(queries, dimensions, query, norms);
+    const length = squareOf(point);
+    if (space === 'l2') point.push(0);
     const { neighbors, distances } = graph.searchKnn(point, Math.min(k, size));
     result.rows.set(neighbors, query * k);
-    // The library's distance is 1 - dot.
-    distances.forEach((distance, index) => (result.scores[query * k + index] = 1 - distance));
+    distances.forEach((distance, index) => {
+      // The library's distances: 1 − dot; length² + longest² − 2 dot.
+      const dot = space === 'ip' ? 1 - distance : (length + longest - distance) / 2;
+      result.scores[query * k + index] = dot;
+    });
   }
   return result;
 }
@@ -133,6 +158,19 @@ function searchAll(
 function pointOf(vectors: Float32Array, dimensions: number, row: number, norms?: Float32Array): number[] {
   const scale = norms?.[row] ?? 1;
   return Array.from(vectors.subarray(row * dimensions, (row + 1) * dimensions), (value) => value * scale);
+}
+
+function squareOf(point: readonly number[]): number {
+  return point.reduce((sum, value) => sum + value * value, 0);
+}
+
+/** Square of the longest row's length. */
+function longestSquare(vectors: Float32Array, dimensions: number): number {
+  let longest = 0;
+  for (let start = 0; start < vectors.length; start += dimensions) {
+    longest = Math.max(longest, squareOf(Array.from(vectors.subarray(start, start + dimensions))));
+  }
+  return longest;
 }
 
 async function saveGraph(graph: HierarchicalNSW, path: string): Promise<void> {

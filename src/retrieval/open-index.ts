@@ -20,13 +20,17 @@ export async function openVectorIndex(
   rows: number,
   openSession: OpenSession,
 ): Promise<VectorIndex> {
-  const { dimensions, metric, efSearch } = spec;
+  const { dimensions, metric, efSearch, space } = spec;
   const shape = { size: rows, dimensions };
   const file = spec.file === undefined ? undefined : join(directory, spec.file);
   if (spec.kind === 'hnsw') {
     if (file === undefined)
       throw new WhittleError('BUNDLE_INVALID', 'An index of kind hnsw needs a file', { field: 'index.file' });
-    return loadHnswIndex(file, { ...shape, metric, ...(efSearch === undefined ? {} : { efSearch }) });
+    const given = {
+      ...(efSearch === undefined ? {} : { efSearch }),
+      ...(space === undefined ? {} : { space }),
+    };
+    return loadHnswIndex(file, { ...shape, metric, ...given });
   }
   if (file !== undefined) return openFlatModel(file, shape, openSession);
   return openFlatIndex(

@@ -44,6 +44,28 @@ describe.each(['dot', 'cosine'] as const)('HNSW over clustered vectors, %s', (me
   });
 });
 
+test('items with large biases: linked by l2 they are found, by inner product not all', async () => {
+  const vectors = clusteredVectors(3000, 16, 5).map((value, at) =>
+    at % 16 === 15 ? 3 + (at % 7) / 3 : value,
+  );
+  const queries = clusteredVectors(50, 16, 6).map((value, at) => (at % 16 === 15 ? 1 : value));
+  const exact = await openFlatIndex(vectors, 16, 'dot', openSession);
+  const recallOf = async (space: 'ip' | 'l2'): Promise<number> => {
+    const built = await buildHnswIndex(vectors, { dimensions: 16, metric: 'dot', space });
+    const path = join(folder, `${space}.hnsw`);
+    await built.save(path);
+    const loaded = await loadHnswIndex(path, { size: 3000, dimensions: 16, metric: 'dot', space });
+    const { scores, rows } = await loaded.search(queries.subarray(0, 16), 1, 5);
+    const expected = bruteForceScores(vectors, queries.subarray(0, 16), 16, 'dot');
+    scores.forEach((score, at) => {
+      expect(score).toBeCloseTo(expected[0]?.[rows[at] ?? -1] ?? Number.NaN, 3);
+    });
+    return annRecallAtK(loaded, exact, queries, 100);
+  };
+  expect(await recallOf('l2')).toBeGreaterThanOrEqual(0.99);
+  expect(await recallOf('ip')).toBeLessThan(0.99);
+});
+
 describe('HNSW', () => {
   const vectors = clusteredVectors(200, 8, 3);
   const options = { dimensions: 8, metric: 'dot' } as const;

@@ -4,8 +4,10 @@ import { annRecallAtK, buildHnswIndex, openFlatIndex, type VectorIndex } from '.
 import type { Output } from '../output.js';
 
 const GRAPH = { m: 16, efConstruction: 200 };
-/** Breadths of search that are tried, narrow and fast first. */
-const BREADTHS = [400, 800, 1_600];
+/** Ways to link the graph, and breadths of search, in the order they are tried: narrow and fast first. */
+const ATTEMPTS = (['l2', 'ip'] as const).flatMap((space) =>
+  [400, 1_200].map((efSearch) => ({ space, efSearch })),
+);
 /** Below this recall a graph would cost more relevance than compression does. */
 const LEAST_RECALL = 0.99;
 
@@ -34,17 +36,20 @@ export async function writeIndex(
   const exact: IndexSpec = { kind: 'flat', metric: 'dot', dimensions, vectors: file };
   const graphFile = 'indexes/items.hnsw';
   try {
-    for (const efSearch of BREADTHS) {
-      const graph = await buildHnswIndex(vectors, { dimensions, metric: 'dot', ...GRAPH, efSearch });
+    let best = 0;
+    for (const { space, efSearch } of ATTEMPTS) {
+      const graph = await buildHnswIndex(vectors, { dimensions, metric: 'dot', ...GRAPH, efSearch, space });
       const recall = await measureRecall(graph, index, openSession);
       output.note(
-        `graph index, efSearch ${efSearch}: finds ${(100 * recall).toFixed(2)} % of the exact ${k} nearest`,
+        `graph index by ${space}, efSearch ${efSearch}: finds ${(100 * recall).toFixed(2)} % of the exact ${k} nearest`,
       );
+      best = Math.max(best, recall);
       if (recall < LEAST_RECALL) continue;
       await graph.save(join(directory, graphFile));
-      return { ...exact, kind: 'hnsw', file: graphFile, ...GRAPH, efSearch, recall: { k, recall } };
+      return { ...exact, kind: 'hnsw', file: graphFile, ...GRAPH, efSearch, space, recall: { k, recall } };
     }
     output.note('no graph is good enough: exact search it is');
+    return { ...exact, recall: { k, recall: best } };
   } catch (thrown) {
     if (!(thrown instanceof WhittleError && thrown.code === 'PACKAGE_MISSING')) throw thrown;
     output.note(`${thrown.message}: exact search it is`);
