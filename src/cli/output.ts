@@ -62,7 +62,7 @@ function lineProgress(title: string, note: (line: string) => void): Progress {
 }
 
 /** Exit codes: 2 for wrong use, 1 for any other failure. */
-export function exitCodeOf({ code }: WhittleError): number {
+function exitCodeOf({ code }: WhittleError): number {
   return code === 'USAGE_INVALID' || code === 'CONFIG_INVALID' || code === 'RECIPE_INVALID' ? 2 : 1;
 }
 

@@ -58,6 +58,7 @@ function describe(error: ErrorObject, root: string): { field: string; value: unk
  * @param what names the checked thing in messages, for example `bundle.json`.
  * @throws the given code, with `field`, `value` and `allowed` in its details.
  */
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the schema is the proof of T; a cast at every caller would say no more
 export function schemaCheck<T>(schema: Schema, code: ErrorCode, what: string): (value: unknown) => T {
   const validate = ajv.compile(schema);
   return (value) => {

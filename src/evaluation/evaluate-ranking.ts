@@ -74,11 +74,7 @@ export function summariseRelevance({ users, values }: UserRelevance): readonly R
  * Pairs (variant, full) of a metric, one a user, as the non-inferiority test takes them.
  * @throws INPUT_INVALID where the two were not measured on the same users.
  */
-function pairRelevance(
-  variant: UserRelevance,
-  full: UserRelevance,
-  metric: RelevanceMetric,
-): PairStatistics {
+function pairRelevance(variant: UserRelevance, full: UserRelevance, metric: RelevanceMetric): PairStatistics {
   const same =
     variant.users.length === full.users.length &&
     variant.users.every((user, index) => user === full.users[index]);

@@ -1,14 +1,12 @@
 export type * from './model.js';
 export { GraphBuilder } from './builder.js';
-export type { GraphBuilderOptions, Operand, Ops } from './builder.js';
+export type { Ops } from './builder.js';
 export { attributesOf } from './attributes.js';
-export type { Attributes, AttributeValue } from './attributes.js';
-export type { Operator } from './operators.js';
+export type { Attributes } from './attributes.js';
 export { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
 export { byteLength, bytesOf, initializerOf, tensorOf } from './tensors.js';
 export { freshName, namesInUse, subgraphsOf } from './names.js';
 export { decodeModel, encodeModel, readModel } from './codec.js';
-export type { DecodeOptions } from './codec.js';
 export {
   consumers,
   modelInputs,
@@ -21,8 +19,6 @@ export {
 export { constantTensor, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
 export { checkModel } from './check-model.js';
 export { probeShapes } from './shapes.js';
-export type { ProbedValue } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';
 export { writeModel } from './write-model.js';
-export type { WriteOptions } from './write-model.js';
 export { float16ToFloat32, bfloat16ToFloat32 } from './half-kernel.js';

@@ -1,12 +1,10 @@
 export { annRecallAtK } from './recall.js';
 export { buildFlatModel, openFlatIndex, openFlatModel } from './flat-index.js';
 export { buildHnswIndex, loadHnswIndex } from './hnsw-index.js';
-export { topByPopularity } from './popularity.js';
 export { buildTextIndex } from './text-index-data.js';
-export type { TextIndexData, TextIndexOptions } from './text-index-data.js';
+export type { TextIndexOptions } from './text-index-data.js';
 export { decodeTextIndex, encodeTextIndex } from './text-codec.js';
 export { openTextIndex } from './text-index.js';
-export type { TextIndex } from './text-index.js';
 export type { Metric, SearchResult, VectorIndex } from './vector-index.js';
 export { openVectorIndex } from './open-index.js';
 export { readVectors } from './files.js';

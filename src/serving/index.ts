@@ -1,5 +1,4 @@
 export { openEngine } from './engine.js';
-export type { EngineOptions } from './engine.js';
 export type * from './types.js';
 export type { BundleEngine } from './engine.js';
 export { calibrationFeeds, calibrationJobs } from './calibration.js';

@@ -1,11 +1,10 @@
 export { Trainer } from './trainer.js';
-export type { StepResult, TrainerOptions } from './trainer.js';
+export type { TrainerOptions } from './trainer.js';
 export type { AdamOptions } from './adam.js';
 export { isRowSparse } from './backward.js';
-export { selectOutputs } from './select-outputs.js';
 export { dropoutMask } from './dropout-kernel.js';
 export { ProgressReporter } from './progress.js';
-export type { ProgressOptions, TrainingProgress } from './progress.js';
+export type { TrainingProgress } from './progress.js';
 export { periodBoundaries } from './periods.js';
 export { chooseRankerWeight } from './ranker-weight.js';
 export type { HeldOutVisit } from './ranker-weight.js';
