@@ -1,7 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { completeConfig, readManifest, silentLog, WhittleError } from '../core/index.js';
-import { readDataset, type Dataset, type JudgedQuery } from '../data/index.js';
+import {
+  createDemoWorld,
+  readDataset,
+  type Dataset,
+  type DemoWorldOptions,
+  type JudgedQuery,
+} from '../data/index.js';
 import { measureRelevance, rankUnseen, type UserRelevance } from '../evaluation/index.js';
 import { openEngine, type BundleEngine } from '../serving/index.js';
 import { recordedMapping } from './bundles/column-mapping.js';
@@ -25,7 +31,7 @@ import { variantRows, type MeasuredPipelines } from './evaluation/variant-rows.j
 import { createOutput, type Output } from './output.js';
 
 interface EvaluateOptions {
-  readonly data: string;
+  readonly data?: string;
   readonly out?: string;
   readonly floors: boolean;
   readonly json?: boolean;
@@ -49,21 +55,20 @@ export function evaluateCommand(program: Command): void {
       'Sends the held-out part of the data through the served pipelines and judges the answers, next to the floors (popularity, item-kNN, EASE) by the same code. Then sizes and times every variant.',
     )
     .argument('<bundle>', 'folder of the bundle')
-    .requiredOption('--data <dataset>', 'the data set the bundle was trained on')
+    .option('--data <dataset>', 'the data set the bundle was trained on; not needed for a demo bundle')
     .option('--out <file>', 'also write the report: <file>.md and <file>.json')
     .option('--no-floors', 'leave the floors out (EASE takes up to a minute)')
     .option('--json', 'print the report as JSON (docs/evaluate.md)')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ whittle evaluate models/movielens --data ../data/movielens-latest-small\n  $ whittle evaluate models/shop --data events.csv --no-floors --json\n',
+      '\nExamples:\n  $ whittle evaluate models/movielens --data ../data/movielens-latest-small\n  $ whittle evaluate models/demo --no-floors --json\n',
     )
     .action((bundle: string, options: EvaluateOptions) => evaluate(bundle, options));
 }
 
 async function evaluate(bundle: string, options: EvaluateOptions): Promise<void> {
   const output = createOutput(options.json ?? false);
-  const { provenance } = await readManifest(bundle);
-  const dataset = await readDataset(options.data, recordedMapping(provenance));
+  const dataset = await readJudged(bundle, options.data);
   const report = await temporaryFolder(async (folder) => {
     const config = completeConfig({
       bundle,
@@ -117,6 +122,19 @@ async function evaluateEngine(
     timedRows: TIMED_ROWS,
     indexRecall: indexRecall(engine),
   };
+}
+
+/** The data that the bundle was trained on, read as it was then; a demo's shop is generated again. */
+async function readJudged(bundle: string, path: string | undefined): Promise<Dataset> {
+  const { provenance } = await readManifest(bundle);
+  if (path !== undefined) return readDataset(path, recordedMapping(provenance));
+  const { world } = provenance;
+  if (world !== undefined) return createDemoWorld(world as DemoWorldOptions).dataset;
+  throw new WhittleError(
+    'USAGE_INVALID',
+    `--data is missing: name the data set that ${bundle} was trained on`,
+    { field: 'data' },
+  );
 }
 
 /** A bundle's rows must be the data's items, else the held-out part was not held out from it. */

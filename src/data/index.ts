@@ -11,4 +11,4 @@ export {
 } from './splits.js';
 export { readItems, readUsers, writeItems, writeUsers, type Table, type UserHistory } from './parquet.js';
 export { readColumnNames, readTable } from './table-file.js';
-export { createDemoWorld, type DemoWorld } from './demo-world.js';
+export { createDemoWorld, type DemoWorld, type DemoWorldOptions } from './demo-world.js';
