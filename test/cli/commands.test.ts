@@ -145,7 +145,7 @@ describe('evaluate', () => {
 
   test('prints the fields that its page lists, and writes the same to files', async () => {
     const page = await readFile(new URL('../../docs/evaluate.md', import.meta.url), 'utf8');
-    const rows = page.split('\n').filter((line) => /^\| `/.test(line));
+    const rows = page.split('\n').filter((line) => line.startsWith('| `'));
     const names = (cell: string): string[] =>
       [...cell.matchAll(/`(\w+)(?:\[\])?`/g)].map(([, name = '']) => name);
     const listed = rows.map((row) => row.split('|').slice(1, 3) as [string, string]);

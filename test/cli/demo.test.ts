@@ -2,7 +2,9 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { EvaluationReport } from '../../src/cli/evaluation/report.js';
 import { must, readManifest, sha256File, verifyFiles } from '../../src/core/index.js';
+import { createDemoWorld } from '../../src/data/index.js';
 import { whittleSucceeds } from './whittle.js';
 
 const SIZES = ['--items', '150', '--users', '200', '--interactions', '10'];
@@ -38,3 +40,14 @@ test('the same seed and sizes build the same bundle, bit for bit, however busy t
   expect(manifest.catalogue.rows).toBe(150);
   expect(Object.keys(hashes)).toHaveLength(Object.keys(manifest.files).length + 1);
 }, 180_000);
+
+test('a demo bundle is judged without data: its shop is made again', async () => {
+  const { stdout } = await whittleSucceeds('evaluate', at('one/demo'), '--no-floors', '--json');
+  const { dataset, recommend, search } = JSON.parse(stdout) as EvaluationReport;
+  const shop = createDemoWorld({ items: 150, users: 200, interactionsPerUser: 10, seed: 1 });
+  expect(dataset).toBe('demo');
+  for (const rows of [recommend, search])
+    expect(rows.map(({ name }) => name)).toEqual(['full', 'retrieval', 'int8', 'pruned', 'lowrank']);
+  for (const { cases } of recommend) expect(cases).toBe(200);
+  for (const { cases } of search) expect(cases).toBe(shop.dataset.queries.length);
+}, 120_000);

@@ -70,3 +70,9 @@ test('has nothing to compress', async () => {
   expect(code).toBe(2);
   expect(stderr).toContain('has no variant full; it has none');
 });
+
+test('cannot be judged without its data', async () => {
+  const { code, stderr } = await whittle('evaluate', at('bundle'));
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^USAGE_INVALID: --data is missing/);
+});
