@@ -1,4 +1,4 @@
-import { createRandom, int64, must } from '../../src/core/index.js';
+import { createRandom, float32Data, int64, must } from '../../src/core/index.js';
 import { createDemoWorld, firstInteractions, holdOutLastItem, sequencesOf } from '../../src/data/index.js';
 import { encodeModel } from '../../src/onnx/index.js';
 import { openSession } from '../../src/runtime/index.js';
@@ -8,7 +8,7 @@ import type {
   TrainedRetriever,
   UserSequence,
 } from '../../src/training/index.js';
-import { periodBoundaries } from '../../src/training/index.js';
+import { buildTowerModel, itemVectors, periodBoundaries, tableWidth } from '../../src/training/index.js';
 import { periodOf } from '../../src/training/periods.js';
 import { buildRetrievalModel } from '../../src/training/retrieval-model.js';
 
@@ -116,4 +116,20 @@ export function meanNdcgAt10({ judged }: DemoTraining, rankings: readonly (reado
     return total + (place >= 0 && place < 10 ? 1 / Math.log2(place + 2) : 0);
   }, 0);
   return sum / judged.length;
+}
+
+/** By item, from 1: its match averaged over the judged users. */
+export async function meanScores(demo: DemoTraining, retriever: TrainedRetriever): Promise<number[]> {
+  const session = await openSession(encodeModel(buildTowerModel(SHAPE, retriever)));
+  const { user } = await session.run(requestFeeds(demo, demo.judged));
+  await session.release();
+  const users = float32Data(must(user, 'user'));
+  const items = itemVectors(SHAPE, retriever);
+  const width = tableWidth(SHAPE);
+  return Array.from({ length: ITEMS }, (_, item) => {
+    let sum = 0;
+    for (let at = 0; at < users.length; at++)
+      sum += (users[at] ?? NaN) * (items[item * width + (at % width)] ?? NaN);
+    return sum / demo.judged.length;
+  });
 }
