@@ -205,7 +205,6 @@ function requestInputs({ shape, boundaries }: TrainedModels): InputBinding[] {
       dtype: 'int64',
       dims: ['requests', maxLength],
       per: 'request',
-      // One place stays padding: the models have never seen a window without it.
       source: { from: 'history', maxLength, offset: 1, pad: 0 },
     },
     {

@@ -39,7 +39,7 @@ export function servedRecommendations(
   });
 }
 
-/** What a pipeline finds for each query; a query of a known user is asked with their history. */
+/** What a pipeline finds for each query; a query of a known user is asked with their history until then. */
 export function servedSearches(
   engine: BundleEngine,
   dataset: Dataset,
@@ -49,7 +49,7 @@ export function servedSearches(
   progress: Progress,
 ): Promise<Rankings> {
   return inParallel(queries, progress, async ({ text, user, timeSeconds }, place) => {
-    const items = user === undefined ? undefined : cut.train.items[user];
+    const items = user === undefined ? undefined : historyAt(cut, user, timeSeconds ?? Infinity);
     const answer = await engine.search({
       requestId: `evaluate-${place}`,
       k: LIST_LENGTH,
@@ -60,6 +60,12 @@ export function servedSearches(
     });
     return itemIndexes(engine, answer);
   });
+}
+
+/** What a user had done before a moment; later items would give away what was clicked. */
+function historyAt({ train }: Cut, user: number, timeSeconds: number): Int32Array {
+  const times = must(train.timesSeconds[user], 'times');
+  return must(train.items[user], 'history').filter((_, place) => must(times[place], 'time') < timeSeconds);
 }
 
 function itemIds({ catalogue }: Dataset, items: Int32Array): string[] {
