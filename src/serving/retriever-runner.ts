@@ -5,11 +5,18 @@ import {
   float32Data,
   must,
   WhittleError,
+  type IndexSpec,
   type RetrieverSpec,
   type Tensor,
   type TensorMap,
 } from '../core/index.js';
-import { decodeTextIndex, openTextIndex, openVectorIndex, type SearchResult } from '../retrieval/index.js';
+import {
+  decodeTextIndex,
+  openTextIndex,
+  openVectorIndex,
+  type SearchResult,
+  type VectorIndex,
+} from '../retrieval/index.js';
 import {
   hostRunner,
   openSession,
@@ -48,12 +55,30 @@ function answer({ rows, scores }: SearchResult, count: number, k: number): Runne
   };
 }
 
+/** The bundle's index; exact search over its vectors, and a note that says so, where the graph's package is missing. */
+async function openIndex(
+  spec: IndexSpec,
+  directory: string,
+  rows: number,
+): Promise<{ readonly index: VectorIndex; readonly note?: string }> {
+  try {
+    return { index: await openVectorIndex(spec, directory, rows, openSession) };
+  } catch (thrown) {
+    if (!(thrown instanceof WhittleError && thrown.code === 'PACKAGE_MISSING')) throw thrown;
+    const { metric, dimensions, vectors } = spec;
+    const exact: IndexSpec = { kind: 'flat', metric, dimensions, vectors };
+    const note = `${thrown.message}; retrieval is exact`;
+    return { index: await openVectorIndex(exact, directory, rows, openSession), note };
+  }
+}
+
 async function openVectorRunner(spec: RetrieverRunnerSpec): Promise<HostedRunner> {
   const { retriever, directory, rows } = spec;
   if (retriever.kind === 'text') throw new WhittleError('INTERNAL', 'A text index has no vectors');
   const embed = await openTower(spec);
-  const index = await openVectorIndex(retriever.index, directory, rows, openSession);
+  const { index, note } = await openIndex(retriever.index, directory, rows);
   return {
+    ...(note === undefined ? {} : { info: { note } }),
     handle: async ({ meta, tensors }: RunnerRequest) => {
       const vectors = await embed(tensors);
       const count = must(vectors.dims[0], 'requests');

@@ -1,4 +1,11 @@
-import { must, WhittleError, type RetrieverSpec, type Tensor, type TensorMap } from '../core/index.js';
+import {
+  must,
+  WhittleError,
+  type Log,
+  type RetrieverSpec,
+  type Tensor,
+  type TensorMap,
+} from '../core/index.js';
 import { Batcher, Supervisor, type Served } from '../runtime/index.js';
 import type { RetrieverRunnerSpec } from './retriever-runner.js';
 import { supervisorOptions, type RunnerOptions } from './runner-options.js';
@@ -23,12 +30,14 @@ const MAX_BATCH_JOBS = 32;
 /** One retriever's runner with its queue. */
 export class Retriever {
   readonly spec: RetrieverSpec;
+  readonly #log: Log;
   readonly #supervisor: Supervisor;
   readonly #batcher: Batcher<RetrieveJob, Candidates>;
 
   constructor(name: string, runnerSpec: RetrieverRunnerSpec, options: RunnerOptions) {
     this.spec = runnerSpec.retriever;
     const supervisor = new Supervisor(supervisorOptions(name, 'retriever-runner', runnerSpec, options));
+    this.#log = options.log;
     this.#supervisor = supervisor;
     this.#batcher = new Batcher({
       name,
@@ -49,8 +58,10 @@ export class Retriever {
   }
 
   /** @throws RUNNER_START_FAILED */
-  start(): Promise<void> {
-    return this.#supervisor.start();
+  async start(): Promise<void> {
+    await this.#supervisor.start();
+    const note = this.#supervisor.info?.['note'];
+    if (note !== undefined) this.#log.warn('retriever_note', { runner: this.status().name, note });
   }
 
   /** @throws QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
