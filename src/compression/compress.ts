@@ -2,15 +2,16 @@ import { WhittleError, toWhittleError } from '../core/index.js';
 import type { TensorMap } from '../core/index.js';
 import { checkModel, sortNodes } from '../onnx/index.js';
 import type { Model } from '../onnx/index.js';
-import { generateFeed } from './generate-feed.js';
-import { modelStats, multiplyAddsPer100Rows } from './model-stats.js';
-import type { ModelStats } from './model-stats.js';
-import { outputErrors } from './output-error.js';
-import type { OutputError, Outputs } from './output-error.js';
+import { generateFeed } from './calibration/generate-feed.js';
+import { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
+import type { ModelStats } from './measure/model-stats.js';
+import { outputErrors } from './measure/output-error.js';
+import type { OutputError, Outputs } from './measure/output-error.js';
 import type { PassContext, PassReport } from './pass.js';
 import { createPass } from './recipes.js';
-import type { Recipe, RecipeStep } from './recipes.js';
-import { withSession } from './session.js';
+import type { Recipe } from './recipes.js';
+import type { RecipeStep } from './passes/index.js';
+import { withSession } from './calibration/session.js';
 
 /** A model's size and the work of a run. */
 export interface Measured extends ModelStats {

@@ -1,11 +1,11 @@
 export type { PassContext } from './pass.js';
-export { quantizeDynamic } from './quantize-dynamic.js';
-export { pruneStructured } from './prune-structured.js';
-export { lowRank } from './low-rank.js';
-export { dynamicBatch } from './dynamic-batch.js';
+export { quantizeDynamic } from './passes/quantize-dynamic.js';
+export { pruneStructured } from './passes/prune-structured.js';
+export { lowRank } from './passes/low-rank.js';
+export { dynamicBatch } from './passes/dynamic-batch.js';
 export { parseRecipe, readRecipe } from './recipes.js';
 export type { Recipe } from './recipes.js';
 export { compressModel } from './compress.js';
 export type { CompressionReport } from './compress.js';
-export { modelStats, multiplyAddsPer100Rows } from './model-stats.js';
-export { generateFeed } from './generate-feed.js';
+export { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
+export { generateFeed } from './calibration/generate-feed.js';

@@ -10,6 +10,8 @@ export interface PassContext {
   /** Seed of generated inputs. */
   readonly seed: number;
   readonly log: Log;
+  /** Told how far a pass is, by passes that may take more than two seconds. */
+  readonly progress?: (done: number, total: number, detail: string) => void;
 }
 
 /**
@@ -17,6 +19,16 @@ export interface PassContext {
  * and reports what it left and why.
  */
 export type Pass = (model: Model, context: PassContext) => Promise<PassResult>;
+
+/** A pass as recipes and people see it. Its parameters are plain JSON, all optional. */
+export interface PassDefinition<Parameters extends object> {
+  /** One line: what it does and what becomes smaller or faster. */
+  readonly summary: string;
+  /** JSON schema of each parameter, by name. */
+  readonly parameters: Readonly<Record<keyof Parameters & string, object>>;
+  /** @throws RECIPE_INVALID for parameters that contradict each other. */
+  readonly create: (parameters: Parameters) => Pass;
+}
 
 export interface PassResult {
   readonly model: Model;
@@ -55,6 +67,10 @@ export interface LeftLayer {
  * What a pass goes by when it chooses what to keep: the layer's inputs on calibration requests, or its weights alone.
  */
 export type Basis = 'activations' | 'weights';
+
+/** JSON schemas that parameters of several passes have. */
+export const BASIS = { enum: ['activations', 'weights'] };
+export const SHARE = { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1 };
 
 /**
  * The calibration feeds.

@@ -2,38 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { schemaCheck, toWhittleError, WhittleError } from '../core/index.js';
-import { dynamicBatch } from './dynamic-batch.js';
-import type { DynamicBatchParameters } from './dynamic-batch.js';
-import { lowRank } from './low-rank.js';
-import type { LowRankParameters } from './low-rank.js';
-import type { Pass } from './pass.js';
-import { pruneStructured } from './prune-structured.js';
-import type { PruneStructuredParameters } from './prune-structured.js';
-import { quantizeDynamic } from './quantize-dynamic.js';
-import type { QuantizeDynamicParameters } from './quantize-dynamic.js';
-
-/** A pass by name with its parameters; one that is absent has the pass's default. */
-export type RecipeStep =
-  | ({ readonly pass: 'quantize-dynamic' } & QuantizeDynamicParameters)
-  | ({ readonly pass: 'prune-structured' } & PruneStructuredParameters)
-  | ({ readonly pass: 'low-rank' } & LowRankParameters)
-  | ({ readonly pass: 'dynamic-batch' } & DynamicBatchParameters);
+import type { Pass, PassDefinition } from './pass.js';
+import { PASSES } from './passes/index.js';
+import type { PassName, RecipeStep } from './passes/index.js';
 
 /** Passes in the order in which they are applied. */
 export type Recipe = readonly RecipeStep[];
-
-type PassName = RecipeStep['pass'];
-
-const share = { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1 };
-const basis = { enum: ['activations', 'weights'] };
-
-/** JSON schema of each pass's parameters. */
-const PARAMETERS: Readonly<Record<PassName, Readonly<Record<string, object>>>> = {
-  'quantize-dynamic': { minWeights: { type: 'integer', minimum: 0 }, reduceRange: { type: 'boolean' } },
-  'prune-structured': { share, basis, ridge: { type: 'number', exclusiveMinimum: 0 } },
-  'low-rank': { rankShare: share, retainedEnergy: share, basis },
-  'dynamic-batch': { name: { type: 'string', minLength: 1 } },
-};
 
 /** Recipes by name, in the order in which a composition applies them: int8 last, for the others cannot read int8. */
 const SHORTHANDS: Readonly<Record<string, RecipeStep>> = {
@@ -75,29 +49,25 @@ export function parseRecipe(value: unknown): Recipe {
 }
 
 /** The pass of a step. @throws RECIPE_INVALID for parameters that contradict each other. */
-export function createPass(step: RecipeStep): Pass {
-  switch (step.pass) {
-    case 'quantize-dynamic':
-      return quantizeDynamic(step);
-    case 'prune-structured':
-      return pruneStructured(step);
-    case 'low-rank':
-      return lowRank(step);
-    case 'dynamic-batch':
-      return dynamicBatch(step);
-  }
+export function createPass({ pass, ...parameters }: RecipeStep): Pass {
+  return definitionOf(pass).create(parameters);
+}
+
+/** The definition, whose parameters its own schema has checked. */
+function definitionOf(pass: PassName): PassDefinition<object> {
+  return PASSES[pass] as PassDefinition<object>;
 }
 
 function parseStep(value: unknown, number: number): RecipeStep {
   const pass = typeof value === 'object' && value !== null && 'pass' in value ? value.pass : undefined;
-  if (typeof pass !== 'string' || !Object.hasOwn(PARAMETERS, pass)) {
-    const allowed = Object.keys(PARAMETERS);
+  if (typeof pass !== 'string' || !Object.hasOwn(PASSES, pass)) {
+    const allowed = Object.keys(PASSES);
     const message = `Recipe step ${number}: field pass is wrong: one of ${allowed.join(', ')}`;
     throw invalid(message, { step: number, field: 'pass', value: pass, allowed });
   }
   const schema = {
     type: 'object',
-    properties: { pass: { const: pass }, ...PARAMETERS[pass as PassName] },
+    properties: { pass: { const: pass }, ...definitionOf(pass).parameters },
     additionalProperties: false,
   };
   try {

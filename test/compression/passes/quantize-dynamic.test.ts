@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom, float32, must } from '../../src/core/index.js';
-import { quantizeDynamic } from '../../src/compression/index.js';
-import { encodeModel, GraphBuilder, tensorOf } from '../../src/onnx/index.js';
-import type { Model } from '../../src/onnx/index.js';
+import { createRandom, float32, must } from '../../../src/core/index.js';
+import { quantizeDynamic } from '../../../src/compression/index.js';
+import { encodeModel, GraphBuilder, tensorOf } from '../../../src/onnx/index.js';
+import type { Model } from '../../../src/onnx/index.js';
 import {
   contextWith,
   denseWeight,
@@ -14,7 +14,7 @@ import {
   rowFeeds,
   run,
   values,
-} from './support.js';
+} from '../support.js';
 
 const everyLayer = quantizeDynamic({ minWeights: 0 });
 

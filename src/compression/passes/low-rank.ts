@@ -1,15 +1,15 @@
-import { float32, must, WhittleError } from '../core/index.js';
-import type { Graph, Model } from '../onnx/index.js';
-import type { DenseLayer } from './dense-layers.js';
-import { findDenseLayers, gemmBiasOf, weightOf } from './dense-layers.js';
-import { GraphEdit } from './graph-edit.js';
-import { addRidge } from './linear-algebra-kernel.js';
-import { droppedShare, factorsOf, rankForEnergy, whitenedSvd } from './low-rank-kernel.js';
-import type { Basis, LayerChange, LeftLayer, Pass, PassContext } from './pass.js';
-import { calibrationOf } from './pass.js';
-import type { SecondMoment } from './second-moments.js';
-import { secondMoments, withoutOnes } from './second-moments.js';
-import type { Svd } from './svd-kernel.js';
+import { float32, must, WhittleError } from '../../core/index.js';
+import type { Graph, Model } from '../../onnx/index.js';
+import type { DenseLayer } from '../graph/dense-layers.js';
+import { findDenseLayers, gemmBiasOf, weightOf } from '../graph/dense-layers.js';
+import { GraphEdit } from '../graph/graph-edit.js';
+import { addRidge } from '../kernels/linear-algebra-kernel.js';
+import { droppedShare, factorsOf, rankForEnergy, whitenedSvd } from '../kernels/low-rank-kernel.js';
+import type { Basis, LayerChange, LeftLayer, Pass, PassContext, PassDefinition } from '../pass.js';
+import { calibrationOf, BASIS, SHARE } from '../pass.js';
+import type { SecondMoment } from '../calibration/second-moments.js';
+import { secondMoments, withoutOnes } from '../calibration/second-moments.js';
+import type { Svd } from '../kernels/svd-kernel.js';
 
 export interface LowRankParameters {
   /** Rank as a share of the smaller of inputs and outputs. Default 0.25. */
@@ -171,3 +171,11 @@ function replaceByTwo(edit: GraphEdit, layer: DenseLayer, [left, right]: readonl
 function addInPlace(target: Float64Array, added: Float64Array): void {
   for (let i = 0; i < target.length; i++) target[i] = (target[i] ?? 0) + (added[i] ?? 0);
 }
+
+/** As recipes name it. */
+export const lowRankPass: PassDefinition<LowRankParameters> = {
+  summary:
+    'Dense layers as products of two thin ones, cut where the calibration requests lose least: smaller and faster.',
+  parameters: { rankShare: SHARE, retainedEnergy: SHARE, basis: BASIS },
+  create: lowRank,
+};

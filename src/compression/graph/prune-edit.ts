@@ -1,12 +1,12 @@
-import { float32, must } from '../core/index.js';
-import type { Tensor } from '../core/index.js';
-import { constantTensor } from '../onnx/index.js';
-import type { Model, Node } from '../onnx/index.js';
+import { float32, must } from '../../core/index.js';
+import type { Tensor } from '../../core/index.js';
+import { constantTensor } from '../../onnx/index.js';
+import type { Model, Node } from '../../onnx/index.js';
 import { gemmBiasOf, weightOf } from './dense-layers.js';
 import type { DenseLayer } from './dense-layers.js';
 import { GraphEdit } from './graph-edit.js';
 import type { NeuronChain } from './neuron-chain.js';
-import type { Repair } from './prune-kernel.js';
+import type { Repair } from '../kernels/prune-kernel.js';
 import type { Reader, ReaderWeights } from './reader-weights.js';
 
 /** The model without the removed neurons, with the refitted weights where they were read. */

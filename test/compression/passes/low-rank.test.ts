@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRandom, float32, must } from '../../src/core/index.js';
-import type { Tensor, TensorMap } from '../../src/core/index.js';
-import { lowRank } from '../../src/compression/index.js';
-import { GraphBuilder } from '../../src/onnx/index.js';
-import type { Model } from '../../src/onnx/index.js';
-import { errorCode, rejectionCode } from '../support/error-code.js';
+import { createRandom, float32, must } from '../../../src/core/index.js';
+import type { Tensor, TensorMap } from '../../../src/core/index.js';
+import { lowRank } from '../../../src/compression/index.js';
+import { GraphBuilder } from '../../../src/onnx/index.js';
+import type { Model } from '../../../src/onnx/index.js';
+import { errorCode, rejectionCode } from '../../support/error-code.js';
 import {
   contextWith,
   gemmMlp,
@@ -16,7 +16,7 @@ import {
   relativeRms,
   rowFeeds,
   values,
-} from './support.js';
+} from '../support.js';
 
 /** `[inputs, outputs]` of the given rank. */
 function productOf(inputs: number, outputs: number, rank: number, seed: number): Tensor {

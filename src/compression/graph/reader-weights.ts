@@ -1,6 +1,6 @@
-import { must } from '../core/index.js';
-import { constantTensor } from '../onnx/index.js';
-import type { Graph, Node } from '../onnx/index.js';
+import { must } from '../../core/index.js';
+import { constantTensor } from '../../onnx/index.js';
+import type { Graph, Node } from '../../onnx/index.js';
 import { gemmBiasOf, weightOf } from './dense-layers.js';
 import type { DenseLayer } from './dense-layers.js';
 

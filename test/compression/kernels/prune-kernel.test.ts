@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom, must } from '../../src/core/index.js';
+import { createRandom, must } from '../../../src/core/index.js';
 import {
   addRidge,
   choleskyInPlace,
   multiplyTransposed,
   solveLower,
   solveLowerTransposed,
-} from '../../src/compression/linear-algebra-kernel.js';
-import { removeInputs, smallestRows } from '../../src/compression/prune-kernel.js';
+} from '../../../src/compression/kernels/linear-algebra-kernel.js';
+import { removeInputs, smallestRows } from '../../../src/compression/kernels/prune-kernel.js';
 
 const INPUTS = 9;
 const OUTPUTS = 3;

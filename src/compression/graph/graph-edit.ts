@@ -1,4 +1,4 @@
-import type { Tensor } from '../core/index.js';
+import type { Tensor } from '../../core/index.js';
 import {
   attributesOf,
   freshName,
@@ -7,8 +7,8 @@ import {
   removeUnused,
   replaceNodes,
   withInitializers,
-} from '../onnx/index.js';
-import type { Attributes, Graph, Initializer, Model, Node } from '../onnx/index.js';
+} from '../../onnx/index.js';
+import type { Attributes, Graph, Initializer, Model, Node } from '../../onnx/index.js';
 
 /** Collects the new tensors and the nodes that stand in for others, and then makes the changed model. */
 export class GraphEdit {

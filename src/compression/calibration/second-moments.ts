@@ -1,9 +1,9 @@
-import { float32Data, must } from '../core/index.js';
-import type { Session, TensorMap } from '../core/index.js';
-import { GraphBuilder, removeUnused } from '../onnx/index.js';
-import type { Model } from '../onnx/index.js';
+import { float32Data, must } from '../../core/index.js';
+import type { Session, TensorMap } from '../../core/index.js';
+import { GraphBuilder, removeUnused } from '../../onnx/index.js';
+import type { Model } from '../../onnx/index.js';
 import { GramAccumulator } from './gram-accumulator.js';
-import type { PassContext } from './pass.js';
+import type { PassContext } from '../pass.js';
 import { withSession } from './session.js';
 
 /** A value of the graph and the length of its last axis. */

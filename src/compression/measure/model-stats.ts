@@ -1,7 +1,7 @@
-import { elementCount } from '../core/index.js';
-import type { OpenSession, TensorMap } from '../core/index.js';
-import { byteLength, intAttribute, probeShapes, subgraphsOf } from '../onnx/index.js';
-import type { Graph, Initializer, Model, Node } from '../onnx/index.js';
+import { elementCount } from '../../core/index.js';
+import type { OpenSession, TensorMap } from '../../core/index.js';
+import { byteLength, intAttribute, probeShapes, subgraphsOf } from '../../onnx/index.js';
+import type { Graph, Initializer, Model, Node } from '../../onnx/index.js';
 
 /** Constants of a model, main graph and subgraphs, by what reads them. */
 export interface ModelStats {

@@ -1,10 +1,10 @@
-import { must, toWhittleError, WhittleError } from '../core/index.js';
-import type { OpenSession, Tensor, TensorMap } from '../core/index.js';
-import type { Graph, Model, ValueInfo } from '../onnx/index.js';
-import { layerName } from './dense-layers.js';
-import { generateFeed } from './generate-feed.js';
-import type { PassContext } from './pass.js';
-import { withSession } from './session.js';
+import { must, toWhittleError, WhittleError } from '../../core/index.js';
+import type { OpenSession, Tensor, TensorMap } from '../../core/index.js';
+import type { Graph, Model, ValueInfo } from '../../onnx/index.js';
+import { layerName } from '../graph/dense-layers.js';
+import { generateFeed } from '../calibration/generate-feed.js';
+import type { PassContext } from '../pass.js';
+import { withSession } from '../calibration/session.js';
 
 /** Enough that rows which are summed, averaged or compared with each other cannot come out right. */
 const ROWS = 3;

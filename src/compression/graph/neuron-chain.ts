@@ -1,6 +1,6 @@
-import { elementCount, must } from '../core/index.js';
-import { constantTensor, intAttribute } from '../onnx/index.js';
-import type { Graph, Node } from '../onnx/index.js';
+import { elementCount, must } from '../../core/index.js';
+import { constantTensor, intAttribute } from '../../onnx/index.js';
+import type { Graph, Node } from '../../onnx/index.js';
 import { isVectorOver, layerName } from './dense-layers.js';
 import type { DenseLayer } from './dense-layers.js';
 

@@ -1,8 +1,8 @@
-import { elementCount, must } from '../core/index.js';
-import type { Tensor } from '../core/index.js';
-import { constantTensor, floatAttribute, intAttribute, subgraphsOf } from '../onnx/index.js';
-import type { Graph, Model, Node } from '../onnx/index.js';
-import type { LeftLayer } from './pass.js';
+import { elementCount, must } from '../../core/index.js';
+import type { Tensor } from '../../core/index.js';
+import { constantTensor, floatAttribute, intAttribute, subgraphsOf } from '../../onnx/index.js';
+import type { Graph, Model, Node } from '../../onnx/index.js';
+import type { LeftLayer } from '../pass.js';
 
 /**
  * A dense layer: `y = x · W (+ b)` with constant float32 `W[inputs, outputs]`. It is a MatMul, whose bias is an Add of

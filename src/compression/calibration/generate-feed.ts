@@ -1,7 +1,7 @@
-import { createRandom, elementCount, WhittleError } from '../core/index.js';
-import type { Random, Tensor, TensorMap } from '../core/index.js';
-import { modelInputs } from '../onnx/index.js';
-import type { Model, ValueInfo } from '../onnx/index.js';
+import { createRandom, elementCount, WhittleError } from '../../core/index.js';
+import type { Random, Tensor, TensorMap } from '../../core/index.js';
+import { modelInputs } from '../../onnx/index.js';
+import type { Model, ValueInfo } from '../../onnx/index.js';
 
 /** Length given to dynamic dimensions that are not the first. */
 const INNER_LENGTH = 4;

@@ -1,10 +1,10 @@
-import { int64, must, WhittleError } from '../core/index.js';
-import { constantTensor, intAttribute, modelInputs, valuesRead } from '../onnx/index.js';
-import type { Graph, Model, Node, ValueInfo } from '../onnx/index.js';
-import { layerName } from './dense-layers.js';
-import { GraphEdit } from './graph-edit.js';
-import type { LayerChange, LeftLayer, Pass } from './pass.js';
-import { checkRowByRow } from './row-check.js';
+import { int64, must, WhittleError } from '../../core/index.js';
+import { constantTensor, intAttribute, modelInputs, valuesRead } from '../../onnx/index.js';
+import type { Graph, Model, Node, ValueInfo } from '../../onnx/index.js';
+import { layerName } from '../graph/dense-layers.js';
+import { GraphEdit } from '../graph/graph-edit.js';
+import type { LayerChange, LeftLayer, Pass, PassDefinition } from '../pass.js';
+import { checkRowByRow } from '../measure/row-check.js';
 
 export interface DynamicBatchParameters {
   /** Name of the dynamic dimension. Default `batch`. */
@@ -128,3 +128,10 @@ function withDynamicEnds(
     },
   };
 }
+
+/** As recipes name it. */
+export const dynamicBatchPass: PassDefinition<DynamicBatchParameters> = {
+  summary: 'Lets a model that was exported for one row take any number of rows.',
+  parameters: { name: { type: 'string', minLength: 1 } },
+  create: dynamicBatch,
+};

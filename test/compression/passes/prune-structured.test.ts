@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createRandom, float32, must } from '../../src/core/index.js';
-import type { Random } from '../../src/core/index.js';
-import { pruneStructured } from '../../src/compression/index.js';
-import { encodeModel, GraphBuilder } from '../../src/onnx/index.js';
-import type { Model } from '../../src/onnx/index.js';
-import { rejectionCode } from '../support/error-code.js';
+import { createRandom, float32, must } from '../../../src/core/index.js';
+import type { Random } from '../../../src/core/index.js';
+import { pruneStructured } from '../../../src/compression/index.js';
+import { encodeModel, GraphBuilder } from '../../../src/onnx/index.js';
+import type { Model } from '../../../src/onnx/index.js';
+import { rejectionCode } from '../../support/error-code.js';
 import {
   contextWith,
   denseWeight,
@@ -17,7 +17,7 @@ import {
   relativeRms,
   rowFeeds,
   values,
-} from './support.js';
+} from '../support.js';
 
 const INPUTS = 10;
 const HIDDEN = 16;

@@ -1,6 +1,6 @@
-import { float32, must } from '../core/index.js';
-import type { OpenSession, Session } from '../core/index.js';
-import { encodeModel, GraphBuilder } from '../onnx/index.js';
+import { float32, must } from '../../core/index.js';
+import type { OpenSession, Session } from '../../core/index.js';
+import { encodeModel, GraphBuilder } from '../../onnx/index.js';
 
 /** Rows that are multiplied at once: enough to make up for writing out a whole Gram matrix. */
 const CHUNK_ROWS = 1024;

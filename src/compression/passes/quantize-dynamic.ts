@@ -1,10 +1,10 @@
-import { float32 } from '../core/index.js';
-import type { DenseLayer } from './dense-layers.js';
-import { findDenseLayers, gemmBiasOf, weightOf } from './dense-layers.js';
-import { GraphEdit } from './graph-edit.js';
-import type { NodeWriter } from './graph-edit.js';
-import type { LayerChange, LeftLayer, Pass } from './pass.js';
-import { quantizeColumns } from './quantize-kernel.js';
+import { float32 } from '../../core/index.js';
+import type { DenseLayer } from '../graph/dense-layers.js';
+import { findDenseLayers, gemmBiasOf, weightOf } from '../graph/dense-layers.js';
+import { GraphEdit } from '../graph/graph-edit.js';
+import type { NodeWriter } from '../graph/graph-edit.js';
+import type { LayerChange, LeftLayer, Pass, PassDefinition } from '../pass.js';
+import { quantizeColumns } from '../kernels/quantize-kernel.js';
 
 export interface QuantizeDynamicParameters {
   /** Layers with fewer weights stay float32: quantizing their inputs costs more than it saves. Default 4096. */
@@ -126,3 +126,11 @@ class QuantizedWriter {
     return quantized;
   }
 }
+
+/** As recipes name it. */
+export const quantizeDynamicPass: PassDefinition<QuantizeDynamicParameters> = {
+  summary:
+    'Dense weights in 8 bits, inputs quantized at each run: a quarter of the bytes, 2 to 4 times faster on CPUs with VNNI.',
+  parameters: { minWeights: { type: 'integer', minimum: 0 }, reduceRange: { type: 'boolean' } },
+  create: quantizeDynamic,
+};

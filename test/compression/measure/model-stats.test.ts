@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
-import { createRandom } from '../../src/core/index.js';
+import { createRandom } from '../../../src/core/index.js';
 import {
   generateFeed,
   modelStats,
   multiplyAddsPer100Rows,
   quantizeDynamic,
-} from '../../src/compression/index.js';
-import { GraphBuilder, initializerOf } from '../../src/onnx/index.js';
-import { openSession } from '../../src/runtime/index.js';
+} from '../../../src/compression/index.js';
+import { GraphBuilder, initializerOf } from '../../../src/onnx/index.js';
+import { openSession } from '../../../src/runtime/index.js';
 import {
   contextWith,
   denseWeight,
@@ -17,7 +17,7 @@ import {
   RANKER,
   rankerFeeds,
   rowFeeds,
-} from './support.js';
+} from '../support.js';
 
 it('counts dense weights, tables and the rest', () => {
   const deep = 48 * 32 + 32 * 24 + 24 * 16;

@@ -1,10 +1,10 @@
 import { describe, expect, it, test } from 'vitest';
-import { createRandom, must } from '../../src/core/index.js';
-import { dynamicBatch } from '../../src/compression/index.js';
-import { GraphBuilder, readModel } from '../../src/onnx/index.js';
-import type { Model } from '../../src/onnx/index.js';
-import { sharedData } from '../support/shared-data.js';
-import { contextWith, denseWeight, normals, relativeRms, run, values } from './support.js';
+import { createRandom, must } from '../../../src/core/index.js';
+import { dynamicBatch } from '../../../src/compression/index.js';
+import { GraphBuilder, readModel } from '../../../src/onnx/index.js';
+import type { Model } from '../../../src/onnx/index.js';
+import { sharedData } from '../../support/shared-data.js';
+import { contextWith, denseWeight, normals, relativeRms, run, values } from '../support.js';
 
 /** A model with input `x` of one row `[1, 4, 6]` whose output is what `body` makes of it. */
 function rowModel(body: (builder: GraphBuilder, x: string) => string, opset = 17): Model {

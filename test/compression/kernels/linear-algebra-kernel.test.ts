@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../src/core/index.js';
-import { symmetricEigenInPlace } from '../../src/compression/eigen-kernel.js';
+import { createRandom } from '../../../src/core/index.js';
+import { symmetricEigenInPlace } from '../../../src/compression/kernels/eigen-kernel.js';
 import {
   choleskyInPlace,
   invertPositiveDefinite,
@@ -9,8 +9,8 @@ import {
   solveLower,
   solveLowerTransposed,
   transpose,
-} from '../../src/compression/linear-algebra-kernel.js';
-import { svd, type Svd } from '../../src/compression/svd-kernel.js';
+} from '../../../src/compression/kernels/linear-algebra-kernel.js';
+import { svd, type Svd } from '../../../src/compression/kernels/svd-kernel.js';
 
 function randomMatrix(rows: number, columns: number, seed: number): Float64Array {
   const random = createRandom(seed);

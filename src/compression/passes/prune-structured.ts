@@ -1,20 +1,20 @@
-import { must, WhittleError } from '../core/index.js';
-import type { TensorMap } from '../core/index.js';
-import { consumers, probeShapes } from '../onnx/index.js';
-import type { Graph, Model, Node } from '../onnx/index.js';
-import { findDenseLayers, weightOf } from './dense-layers.js';
-import { generateFeed } from './generate-feed.js';
-import { dot } from './linear-algebra-kernel.js';
-import { traceNeurons } from './neuron-chain.js';
-import type { ChainContext, NeuronChain } from './neuron-chain.js';
-import { calibrationOf } from './pass.js';
-import type { Basis, LayerChange, LeftLayer, Pass, PassContext } from './pass.js';
-import { writePruned } from './prune-edit.js';
-import { removeInputs, smallestRows } from './prune-kernel.js';
-import type { Repair } from './prune-kernel.js';
-import { readerWeights } from './reader-weights.js';
-import type { ReaderWeights } from './reader-weights.js';
-import { secondMoments, withoutOnes } from './second-moments.js';
+import { must, WhittleError } from '../../core/index.js';
+import type { TensorMap } from '../../core/index.js';
+import { consumers, probeShapes } from '../../onnx/index.js';
+import type { Graph, Model, Node } from '../../onnx/index.js';
+import { findDenseLayers, weightOf } from '../graph/dense-layers.js';
+import { generateFeed } from '../calibration/generate-feed.js';
+import { dot } from '../kernels/linear-algebra-kernel.js';
+import { traceNeurons } from '../graph/neuron-chain.js';
+import type { ChainContext, NeuronChain } from '../graph/neuron-chain.js';
+import { calibrationOf, BASIS, SHARE } from '../pass.js';
+import type { Basis, LayerChange, LeftLayer, Pass, PassContext, PassDefinition } from '../pass.js';
+import { writePruned } from '../graph/prune-edit.js';
+import { removeInputs, smallestRows } from '../kernels/prune-kernel.js';
+import type { Repair } from '../kernels/prune-kernel.js';
+import { readerWeights } from '../graph/reader-weights.js';
+import type { ReaderWeights } from '../graph/reader-weights.js';
+import { secondMoments, withoutOnes } from '../calibration/second-moments.js';
 
 export interface PruneStructuredParameters {
   /** Share of each hidden layer's neurons to remove, above 0 and below 1. Default 0.5. */
@@ -161,3 +161,11 @@ function droppedWeight(before: Float64Array, after: Float64Array): number {
   const total = dot(before, 0, before, 0, before.length);
   return total === 0 ? 0 : Math.sqrt(1 - dot(after, 0, after, 0, after.length) / total);
 }
+
+/** As recipes name it. */
+export const pruneStructuredPass: PassDefinition<PruneStructuredParameters> = {
+  summary:
+    'Removes hidden neurons and refits what reads them by least squares: smaller and faster on every machine.',
+  parameters: { share: SHARE, basis: BASIS, ridge: { type: 'number', exclusiveMinimum: 0 } },
+  create: pruneStructured,
+};

@@ -1,5 +1,5 @@
-import { must, WhittleError } from '../core/index.js';
-import type { Tensor, TensorMap } from '../core/index.js';
+import { must, WhittleError } from '../../core/index.js';
+import type { Tensor, TensorMap } from '../../core/index.js';
 
 /** How far one output of a model is from another model's, over all elements of all feeds. */
 export interface OutputError {

@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { OpenSession, Session } from '../core/index.js';
-import { writeModel } from '../onnx/index.js';
-import type { Model } from '../onnx/index.js';
+import type { OpenSession, Session } from '../../core/index.js';
+import { writeModel } from '../../onnx/index.js';
+import type { Model } from '../../onnx/index.js';
 
 /**
  * Opens a model for the time of `use`. It goes through a temporary folder, because a model of any size can be written

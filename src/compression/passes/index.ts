@@ -1,0 +1,22 @@
+import type { PassDefinition } from '../pass.js';
+import { dynamicBatchPass } from './dynamic-batch.js';
+import { lowRankPass } from './low-rank.js';
+import { pruneStructuredPass } from './prune-structured.js';
+import { quantizeDynamicPass } from './quantize-dynamic.js';
+
+/** Every pass by the name that recipes use. */
+export const PASSES = {
+  'quantize-dynamic': quantizeDynamicPass,
+  'prune-structured': pruneStructuredPass,
+  'low-rank': lowRankPass,
+  'dynamic-batch': dynamicBatchPass,
+} as const;
+
+export type PassName = keyof typeof PASSES;
+
+type ParametersOf<Definition> = Definition extends PassDefinition<infer Parameters> ? Parameters : never;
+
+/** A pass by name with its parameters; one that is absent has the pass's default. */
+export type RecipeStep = {
+  [Name in PassName]: { readonly pass: Name } & ParametersOf<(typeof PASSES)[Name]>;
+}[PassName];
