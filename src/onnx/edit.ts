@@ -3,10 +3,16 @@ import { subgraphsOf } from './names.js';
 
 // Graphs are values: every function here answers a new graph and leaves its argument as it was.
 
-/** The node that computes each value of this graph; inputs and initializers have none. */
+// Graphs do not change, and passes ask once a node.
+const knownProducers = new WeakMap<Graph, ReadonlyMap<string, Node>>();
+
+/** The node that computes each value of this graph; inputs and initializers have none. Worked out once a graph. */
 export function producers(graph: Graph): ReadonlyMap<string, Node> {
+  const known = knownProducers.get(graph);
+  if (known !== undefined) return known;
   const map = new Map<string, Node>();
   for (const node of graph.nodes) for (const output of node.outputs) if (output !== '') map.set(output, node);
+  knownProducers.set(graph, map);
   return map;
 }
 

@@ -16,7 +16,9 @@ export {
   valuesRead,
   withInitializers,
 } from './edit.js';
-export { constantTensor, floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
+export { constantInfo, constantTensor } from './constants.js';
+export type { TensorInfo } from './constant-moves.js';
+export { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
 export { checkModel } from './check-model.js';
 export { probeShapes } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';

@@ -69,5 +69,5 @@ function checkSize(initializer: Initializer, actual: number, expected: number, u
 function aligned(bytes: Uint8Array, elementBytes: number): { buffer: ArrayBuffer; byteOffset: number } {
   const { buffer, byteOffset } = bytes;
   if (buffer instanceof ArrayBuffer && byteOffset % elementBytes === 0) return { buffer, byteOffset };
-  return { buffer: Uint8Array.from(bytes).buffer, byteOffset: 0 };
+  return { buffer: new Uint8Array(bytes).buffer, byteOffset: 0 };
 }

@@ -1,6 +1,6 @@
 import { elementCount, must } from '../../core/index.js';
 import type { Tensor } from '../../core/index.js';
-import { constantTensor, floatAttribute, intAttribute, subgraphsOf } from '../../onnx/index.js';
+import { constantInfo, constantTensor, floatAttribute, intAttribute, subgraphsOf } from '../../onnx/index.js';
 import type { Graph, Model, Node } from '../../onnx/index.js';
 import type { LeftLayer } from '../pass.js';
 
@@ -66,14 +66,14 @@ function denseInside(graph: Graph, owner: string): LeftLayer[] {
 /** The layer, or the reason why the node is none. */
 function matchDense(graph: Graph, node: Node): DenseLayer | string {
   const [input = '', weight = ''] = node.inputs;
-  const tensor = constantTensor(graph, weight);
-  if (tensor === undefined)
-    return constantTensor(graph, input) === undefined
+  const info = constantInfo(graph, weight);
+  if (info === undefined)
+    return constantInfo(graph, input) === undefined
       ? 'both operands are computed'
       : 'the constant is the left operand';
-  if (tensor.dtype !== 'float32') return `the weights are ${tensor.dtype}, not float32`;
-  if (tensor.dims.length !== 2) return `the weights have ${tensor.dims.length} dimensions, not 2`;
-  const shape = weightShape(node, tensor.dims);
+  if (info.dtype !== 'float32') return `the weights are ${info.dtype}, not float32`;
+  if (info.dims.length !== 2) return `the weights have ${info.dims.length} dimensions, not 2`;
+  const shape = weightShape(node, info.dims);
   if (shape.inputs === 0 || shape.outputs === 0) return 'the weights are empty';
   const unsupported = node.op === 'Gemm' ? unsupportedGemm(graph, node, shape.outputs) : undefined;
   if (unsupported !== undefined) return unsupported;
@@ -110,15 +110,15 @@ function unsupportedGemm(graph: Graph, node: Node, outputs: number): string | un
   if (intAttribute(node, 'transA', 0) !== 0) return 'transA is set';
   const bias = node.inputs[2] ?? '';
   if (bias === '') return undefined;
-  const tensor = constantTensor(graph, bias);
-  if (tensor === undefined) return 'the bias is computed';
-  return isVectorOver(tensor, outputs) ? undefined : `the bias has shape [${tensor.dims.join(', ')}]`;
+  const info = constantInfo(graph, bias);
+  if (info === undefined) return 'the bias is computed';
+  return isVectorOver(info, outputs) ? undefined : `the bias has shape [${info.dims.join(', ')}]`;
 }
 
 /** Whether the tensor is one number, or one number for each of `width` neurons along the last axis. */
-export function isVectorOver(tensor: Tensor, width: number): boolean {
-  const count = elementCount(tensor.dims);
-  return count === 1 || (count === width && tensor.dims.at(-1) === width);
+export function isVectorOver({ dims }: Pick<Tensor, 'dims'>, width: number): boolean {
+  const count = elementCount(dims);
+  return count === 1 || (count === width && dims.at(-1) === width);
 }
 
 /** `W[inputs, outputs]` with transB and alpha worked in; a copy, which is the caller's. */
