@@ -1,8 +1,8 @@
-import { WhittleError, toWhittleError } from '../core/index.js';
+import { must, WhittleError, toWhittleError } from '../core/index.js';
 import type { TensorMap } from '../core/index.js';
 import { checkModel, sortNodes } from '../onnx/index.js';
 import type { Model } from '../onnx/index.js';
-import { generateFeed } from './calibration/generate-feed.js';
+import { findFeeds } from './calibration/find-feeds.js';
 import { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
 import type { ModelStats } from './measure/model-stats.js';
 import { outputErrors } from './measure/output-error.js';
@@ -29,6 +29,8 @@ export interface StepReport extends PassReport {
 
 /** What a recipe did: plain JSON, without a clock or a machine in it, so that the same work gives the same report. */
 export interface CompressionReport {
+  /** Version of this form. */
+  readonly format: 1;
   readonly seed: number;
   /** Feeds that outputs were compared on, and where they came from. */
   readonly compared: { readonly feeds: number; readonly source: 'calibration' | 'generated' };
@@ -62,12 +64,13 @@ export async function compressModel(
   const { seed } = context;
   const given = { ...model, graph: sortNodes(model.graph) };
   checkModel(given);
-  const feeds = comparisonFeeds(given, context);
-  const first = await firstStage(given, feeds, context);
+  const { feeds, within } = await withFeeds(given, context);
+  const first = await stageOf(given, feeds, within);
   const steps: StepReport[] = [];
   let stage = first;
   for (const [index, step] of recipe.entries()) {
-    const { next, report } = await runStep(stage, step, index + 1, feeds, context);
+    context.progress?.(index, recipe.length, step.pass);
+    const { next, report } = await runStep(stage, step, index + 1, feeds, stepContext(within, index, recipe));
     context.log.info('compression_step', {
       step: index + 1,
       pass: step.pass,
@@ -79,25 +82,39 @@ export async function compressModel(
   const source = feeds === context.calibration ? 'calibration' : 'generated';
   const outputs = outputErrors(first.outputs, stage.outputs);
   const compared = { feeds: feeds.length, source } as const;
-  const report = { seed, compared, steps, before: first.measured, after: stage.measured, outputs };
+  const report = {
+    format: 1,
+    seed,
+    compared,
+    steps,
+    before: first.measured,
+    after: stage.measured,
+    outputs,
+  } as const;
   return { model: stage.model, report };
 }
 
-function comparisonFeeds(model: Model, { calibration = [], seed }: PassContext): readonly TensorMap[] {
-  if (calibration.length > 0) return calibration;
-  return Array.from({ length: GENERATED_FEEDS }, (_, index) => generateFeed(model, seed + index));
+/** Where outputs are compared: on the calibration feeds, or on made-up ones that the model runs on. */
+async function withFeeds(
+  model: Model,
+  context: PassContext,
+): Promise<{ feeds: readonly TensorMap[]; within: PassContext }> {
+  const { calibration = [] } = context;
+  if (calibration.length > 0) return { feeds: calibration, within: context };
+  const feeds = await findFeeds(model, context, GENERATED_FEEDS);
+  return { feeds, within: { ...context, example: must(feeds[0], 'feed') } };
 }
 
-/** The model as given. Inputs that were made up may be such as it cannot take. */
-async function firstStage(model: Model, feeds: readonly TensorMap[], context: PassContext): Promise<Stage> {
-  try {
-    return await stageOf(model, feeds, context);
-  } catch (thrown) {
-    if (feeds === context.calibration) throw thrown;
-    const error = toWhittleError(thrown);
-    const message = `The model does not run on generated inputs: give calibration requests. ${error.message}`;
-    throw new WhittleError('GRAPH_UNSUPPORTED', message, error.details, error);
-  }
+/** The context of one step, whose progress is a part of the whole recipe's. */
+function stepContext(context: PassContext, index: number, recipe: Recipe): PassContext {
+  const { progress } = context;
+  if (progress === undefined) return context;
+  return {
+    ...context,
+    progress: (done, total, detail) => {
+      progress(index + done / total, recipe.length, `${recipe[index]?.pass ?? ''}: ${detail}`);
+    },
+  };
 }
 
 async function runStep(

@@ -9,3 +9,4 @@ export { compressModel } from './compress.js';
 export type { CompressionReport } from './compress.js';
 export { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
 export { generateFeed } from './calibration/generate-feed.js';
+export { exampleFeed, findFeeds } from './calibration/find-feeds.js';

@@ -7,6 +7,8 @@ export interface PassContext {
   readonly openSession: OpenSession;
   /** Batches of real requests: one map of the model's inputs each. */
   readonly calibration?: readonly TensorMap[];
+  /** Inputs that the model is known to run on, where there are no calibration requests. */
+  readonly example?: TensorMap;
   /** Seed of generated inputs. */
   readonly seed: number;
   readonly log: Log;

@@ -24,7 +24,8 @@ function sessionOptions(options: SessionOptions): ort.InferenceSession.SessionOp
     intraOpNumThreads: options.threads ?? 1,
     interOpNumThreads: 1,
     graphOptimizationLevel: options.optimization ?? 'all',
-    logSeverityLevel: 3,
+    // What goes wrong is in the error that is thrown; on standard error it would stand there twice.
+    logSeverityLevel: 4,
   };
 }
 

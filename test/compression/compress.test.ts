@@ -111,13 +111,31 @@ describe('compressModel', () => {
   it('asks for requests where a model does not take made-up inputs', async () => {
     const builder = new GraphBuilder();
     const x = builder.input('x', 'float32', ['n', 'm']);
-    builder.node('MatMul', [x, builder.initializer('w', denseWeight(createRandom(1), 7, 2))], {}, ['y']);
+    // No length is 7 when taken three times.
+    const wide = builder.op.Concat(x, x, x, { axis: 1 });
+    const weight = builder.initializer('w', denseWeight(createRandom(1), 7, 2));
+    builder.node('MatMul', [wide, weight], {}, ['y']);
     builder.output('y', 'float32');
     const failure = compressModel(builder.build(), parseRecipe([SMALL_INT8]), contextWith()).catch(
       (error: unknown) => error,
     );
     expect(String(await failure)).toContain('give calibration requests');
     expect(await failure).toMatchObject({ code: 'GRAPH_UNSUPPORTED' });
+  });
+
+  it('tells how far it is, over all steps', async () => {
+    const said: (readonly [number, number, string])[] = [];
+    const context = {
+      ...contextWith(rowFeeds(64, 30)),
+      progress: (done: number, total: number, detail: string) => void said.push([done, total, detail]),
+    };
+    await compressModel(gemmMlp([64, 64, 1]), await readRecipe('pruned+int8'), context);
+    const starts = said.filter(([, , detail]) => !detail.includes(':'));
+    expect(starts).toEqual([
+      [0, 2, 'prune-structured'],
+      [1, 2, 'quantize-dynamic'],
+    ]);
+    expect(said.every(([done], at) => done >= (said[at - 1]?.[0] ?? 0) && done <= 2)).toBe(true);
   });
 });
 
@@ -207,6 +225,14 @@ function parts(model: Model): ReadonlyMap<string, string> {
 const folder = sharedData('onnx');
 
 describe.skipIf(folder === undefined)('models from other exporters', () => {
+  test.each(Object.keys(CASES))('%s runs on inputs that are made up', async (file) => {
+    const model = await readModel(join(folder ?? '', file));
+    const { report } = await compressModel(model, await readRecipe('int8'), contextWith());
+    expect(report.compared).toEqual({ feeds: 4, source: 'generated' });
+    // SqueezeNet's only tensor is text.
+    expect(Object.keys(report.outputs).length > 0).toBe(!file.startsWith('squeezenet'));
+  });
+
   const contextFor = async (path: string, { sizes, fixed }: Case): Promise<PassContext> => {
     const session = await openSession(path);
     const feeds = [7, 8].map((seed) => randomFeeds(session.inputs, sizes, fixed, seed));

@@ -3,7 +3,7 @@ import type { TensorMap } from '../../core/index.js';
 import { consumers, probeShapes } from '../../onnx/index.js';
 import type { Graph, Model, Node } from '../../onnx/index.js';
 import { findDenseLayers, weightOf } from '../graph/dense-layers.js';
-import { generateFeed } from '../calibration/generate-feed.js';
+import { exampleFeed } from '../calibration/find-feeds.js';
 import { dot } from '../kernels/linear-algebra-kernel.js';
 import { traceNeurons } from '../graph/neuron-chain.js';
 import type { ChainContext, NeuronChain } from '../graph/neuron-chain.js';
@@ -58,9 +58,9 @@ export function pruneStructured(parameters: PruneStructuredParameters = {}): Pas
   };
 }
 
-async function viewOf(model: Model, { calibration, openSession, seed }: PassContext): Promise<ChainContext> {
+async function viewOf(model: Model, context: PassContext): Promise<ChainContext> {
   const { graph } = model;
-  const shapes = await probeShapes(model, openSession, calibration?.[0] ?? generateFeed(model, seed));
+  const shapes = await probeShapes(model, context.openSession, await exampleFeed(model, context));
   return { graph, layers: findDenseLayers(model).layers, shapes, readersOf: readersIn(graph) };
 }
 

@@ -63,10 +63,10 @@ it('counts multiply-adds in a run', async () => {
 });
 
 it('makes up inputs whose dimensions agree by name, the same for a seed', () => {
-  const feed = generateFeed(ranker(), 3, 7);
+  const feed = generateFeed(ranker(), 3, { rows: 7 });
   expect(feed['history']?.dims).toEqual([7, RANKER.history]);
   expect(feed['candidate']?.dims).toEqual([7]);
   expect(feed['request_index']?.dims).toEqual([7]);
-  expect(generateFeed(ranker(), 3, 7)).toEqual(feed);
-  expect(generateFeed(ranker(), 4, 7)).not.toEqual(feed);
+  expect(generateFeed(ranker(), 3, { rows: 7 })).toEqual(feed);
+  expect(generateFeed(ranker(), 4, { rows: 7 })).not.toEqual(feed);
 });
