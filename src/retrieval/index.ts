@@ -3,6 +3,7 @@ export { buildFlatModel, openFlatIndex, openFlatModel } from './flat-index.js';
 export { buildHnswIndex, loadHnswIndex } from './hnsw-index.js';
 export { buildTextIndex } from './text-index-data.js';
 export type { TextIndexOptions } from './text-index-data.js';
+export { editDistance } from './edit-distance-kernel.js';
 export { decodeTextIndex, encodeTextIndex } from './text-codec.js';
 export { openTextIndex } from './text-index.js';
 export type { Metric, SearchResult, VectorIndex } from './vector-index.js';

@@ -2,7 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parseRecipe, readRecipe } from '../../src/compression/index.js';
+import { parseRecipe, readRecipe, recipeSchema } from '../../src/compression/index.js';
+import { schemaCheck } from '../../src/core/index.js';
 import { rejectionCode } from '../support/error-code.js';
 
 const pruned = { pass: 'prune-structured' };
@@ -23,6 +24,13 @@ describe('shorthands', () => {
   it.each(['int4', 'int8+', 'int8+tiny', 'constructor', ''])('refuses "%s"', async (name) => {
     const failure = await readRecipe(name).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details: { field: 'recipe', value: name } });
+  });
+
+  it('names the one that may have been meant', async () => {
+    const failure = readRecipe('lowrank+prunde').catch((error: unknown) => error);
+    expect(String(await failure)).toContain('"prunde" is no recipe: one of ');
+    expect(String(await failure)).toContain('did you mean pruned?');
+    expect(await failure).toMatchObject({ details: { nearest: 'pruned' } });
   });
 });
 
@@ -46,6 +54,12 @@ describe('files', () => {
     expect(await readRecipe(join(folder, 'a.yaml'))).toEqual([{ pass: 'low-rank', rankShare: 0.5 }]);
   });
 
+  it('may hold a description beside the steps', async () => {
+    const file = { $schema: 'recipe.schema.json', description: 'half', steps: [pruned] };
+    await writeFile(join(folder, 'b.json'), JSON.stringify(file));
+    expect(await readRecipe(join(folder, 'b.json'))).toEqual([pruned]);
+  });
+
   it('that are missing or broken are errors', async () => {
     await writeFile(join(folder, 'broken.yaml'), '- pass: [');
     expect(await rejectionCode(readRecipe(join(folder, 'none.yaml')))).toBe('FILE_MISSING');
@@ -55,7 +69,18 @@ describe('files', () => {
 
 describe('parseRecipe', () => {
   it.each<readonly [unknown, object]>([
-    [{}, { field: 'recipe' }],
+    [{}, { field: 'steps' }],
+    ['int8', { field: 'recipe' }],
+    [{ steps: [] }, { field: 'recipe' }],
+    [{ steps: [int8], step: [] }, { field: 'step' }],
+    [[{ pass: 'prune-structurd' }], { step: 1, value: 'prune-structurd', nearest: 'prune-structured' }],
+    [[{ pass: 'quantise' }], { step: 1, nearest: 'quantize-dynamic' }],
+    [[{ ...pruned, shares: 0.5 }], { step: 1, pass: 'prune-structured', field: 'shares', nearest: 'share' }],
+    [
+      [{ ...lowrank, retained_energy: 0.5 }],
+      { step: 1, field: 'retained_energy', nearest: 'retainedEnergy' },
+    ],
+    [[{ ...int8, zzz: 1 }], { step: 1, field: 'zzz', nearest: undefined }],
     [[], { field: 'recipe' }],
     [[int8, 'int8'], { step: 2, field: 'pass' }],
     [
@@ -80,4 +105,28 @@ describe('parseRecipe', () => {
     }
     expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details });
   });
+});
+
+describe('recipeSchema', () => {
+  it('is what docs/recipe.schema.json says; `vitest run test/compression/recipes.test.ts -u` writes it', async () => {
+    const text = `${JSON.stringify(recipeSchema(), null, 2)}\n`;
+    await expect(text).toMatchFileSnapshot('../../docs/recipe.schema.json');
+  });
+
+  const check = schemaCheck(recipeSchema(), 'RECIPE_INVALID', 'recipe');
+
+  it.each([[[pruned, int8]], [{ description: 'both', steps: [pruned, { ...lowrank, rankShare: 0.5 }] }]])(
+    'takes %j',
+    (recipe) => {
+      expect(check(recipe)).toEqual(recipe);
+      expect(parseRecipe(recipe).length).toBe(2);
+    },
+  );
+
+  it.each([[[]], [[{ pass: 'quantise' }]], [[{ ...pruned, share: 2 }]], [[{ share: 0.5 }]], [{ steps: {} }]])(
+    'refuses %j',
+    (recipe) => {
+      expect(() => check(recipe)).toThrow('recipe');
+    },
+  );
 });
