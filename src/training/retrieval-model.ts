@@ -17,7 +17,7 @@ export function buildRetrievalModel(shape: TowerShape, retriever: TrainedRetriev
   const history = builder.input('history', 'int64', ['requests', shape.maxLength]);
   const period = builder.input('period', 'int64', ['requests']);
   const { table, items } = addItemTable(builder, shape, retriever);
-  const user = userVector(set, shape, history, period, table, items);
+  const user = userVector(set, shape, { history }, period, table, items);
   // Row 0 is padding and must not be retrieved.
   const scores = op.Slice(op.Gemm(user, table, { transB: 1 }), [1], [items], [1]);
   const [, rows] = builder.node('TopK', [scores, [Math.min(k, items - 1)]], { axis: -1 }, 2);

@@ -2,7 +2,7 @@ import { createRandom, float32, type Random } from '../core/index.js';
 import { GraphBuilder, type Model } from '../onnx/index.js';
 import { ParameterSet, type Weights } from './architectures/parameter-set.js';
 import { rankerParts, type RankerShape } from './architectures/ranker.js';
-import { tableWidth, userVector, type TowerShape } from './architectures/user-tower.js';
+import { cutPadding, tableWidth, userVector, type TowerShape } from './architectures/user-tower.js';
 import type { TrainedRetriever } from './train-retriever.js';
 
 /** Every weight of a serving graph is known, so nothing is drawn. */
@@ -18,7 +18,7 @@ export function buildTowerModel(shape: TowerShape, retriever: TrainedRetriever):
   const history = builder.input('history', 'int64', ['requests', shape.maxLength]);
   const period = builder.input('period', 'int64', ['requests']);
   const { table, items } = addItemTable(builder, shape, retriever);
-  const vector = userVector(set, shape, history, period, table, items);
+  const vector = userVector(set, shape, cutPadding(set, shape, history), period, table, items);
   builder.node('Identity', [vector], {}, ['user']);
   builder.output('user', 'float32', ['requests', tableWidth(shape)]);
   return builder.build();
@@ -71,7 +71,7 @@ function rankerGraph(
   const set = new ParameterSet(builder, UNUSED, new Map([...retriever.weights, ...weights]));
   const { tower } = shape;
   const parts = rankerParts(set, shape, {
-    history: builder.input('history', 'int64', ['requests', tower.maxLength]),
+    seen: cutPadding(set, tower, builder.input('history', 'int64', ['requests', tower.maxLength])),
     period: builder.input('period', 'int64', ['requests']),
     candidate: builder.input('candidate', 'int64', ['candidates']),
     requestIndex: builder.input('request_index', 'int64', ['candidates']),

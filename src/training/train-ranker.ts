@@ -109,7 +109,7 @@ function lossGraph(training: RankerTraining): { builder: GraphBuilder; names: st
     set,
     shape,
     {
-      history: builder.input('history', 'int64', ['requests', maxLength]),
+      seen: { history: builder.input('history', 'int64', ['requests', maxLength]) },
       period: builder.input('period', 'int64', ['requests']),
       candidate: builder.input('candidate', 'int64', ['candidates']),
       requestIndex: builder.input('request_index', 'int64', ['candidates']),

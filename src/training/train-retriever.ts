@@ -157,7 +157,7 @@ function lossGraph(
   const dropout = (x: string): string =>
     op.Mul(x, builder.input(`mask${masks++}`, 'float32', ['windows', maxLength, width]));
   const past = op.Gather(vectors, history);
-  const states = encodeHistory(set, shape, history, past, items, { dropout, lastOnly: false });
+  const states = encodeHistory(set, shape, { history }, past, items, { dropout, lastOnly: false });
   const user = userSide(set, shape, op.Gather(op.Reshape(states, [-1, width]), position), period);
   const classTable = op.Gather(table, classes);
   const logits = op.Sub(op.Gemm(user, classTable, { transB: 1 }), correction);

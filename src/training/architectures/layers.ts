@@ -27,9 +27,15 @@ export const MASKED = -1e9;
 
 /**
  * What position i of a padded sequence may attend to: itself and earlier positions that are no padding. `history`
- * int64 `[requests, length]`, 0 pads; answers float32 `[requests, 1, length, length]` to add to the logits.
+ * int64 `[requests, seen]`, 0 pads, its places counted from `start` of `length`; answers float32
+ * `[requests, 1, seen, seen]` to add to the logits.
  */
-export function causalMask({ builder }: ParameterSet, history: string, length: number): string {
+export function causalMask(
+  { builder }: ParameterSet,
+  history: string,
+  length: number,
+  start?: string,
+): string {
   const { op } = builder;
   const later = new Float32Array(length * length);
   // Twice as strong as padding: a place before the first item must attend to padding and not to what comes later.
@@ -39,13 +45,16 @@ export function causalMask({ builder }: ParameterSet, history: string, length: n
     { to: 1 },
   );
   const padding = op.Unsqueeze(op.Mul(isPadding, MASKED), [1, 2]);
-  return op.Add(padding, builder.constant(float32(later, [length, length])));
+  const ahead = builder.constant(float32(later, [length, length]));
+  return op.Add(
+    padding,
+    start === undefined ? ahead : op.Slice(ahead, op.Concat(start, start, { axis: 0 }), [length, length]),
+  );
 }
 
 export interface BlockShape {
   readonly width: number;
   readonly heads: number;
-  readonly length: number;
 }
 
 /** Multiplies `[requests, length, width]` by a dropout mask while training; the identity when serving. */
@@ -68,11 +77,7 @@ export function transformerBlock(
   const { width } = shape;
   const normed = layerNorm(set, `${name}.norm1`, x, width);
   const [asked, residual, seen] = lastOnly
-    ? [
-        last(set, normed, shape.length),
-        last(set, x, shape.length),
-        op.Slice(mask, [shape.length - 1], [shape.length], [2]),
-      ]
+    ? [lastOf(set, normed, 1), lastOf(set, x, 1), lastOf(set, mask, 2)]
     : [normed, x, mask];
   const attended = selfAttention(set, `${name}.attention`, asked, normed, seen, shape);
   const middle = op.Add(residual, dropout(attended));
@@ -82,8 +87,9 @@ export function transformerBlock(
   return op.Add(middle, dropout(dense(set, `${name}.feed2`, hidden, 4 * width, width)));
 }
 
-function last({ builder }: ParameterSet, x: string, length: number): string {
-  return builder.op.Slice(x, [length - 1], [length], [1]);
+/** The last place along an axis, which stays. */
+export function lastOf({ builder }: ParameterSet, x: string, axis: number): string {
+  return builder.op.Slice(x, [-1], [Number.MAX_SAFE_INTEGER], [axis]);
 }
 
 function selfAttention(

@@ -1,6 +1,6 @@
 import { MASKED, dense } from './layers.js';
 import type { ParameterSet } from './parameter-set.js';
-import { itemPart, userVector, type TowerShape } from './user-tower.js';
+import { itemPart, userVector, type SeenHistory, type TowerShape } from './user-tower.js';
 
 /** Sizes of the ranker. */
 export interface RankerShape {
@@ -12,8 +12,7 @@ export interface RankerShape {
 }
 
 export interface RankerValues {
-  /** int64 `[requests, maxLength]`. */
-  readonly history: string;
+  readonly seen: SeenHistory;
   /** int64 `[requests]`. */
   readonly period: string;
   /** Item numbers from 1, int64 `[candidates]`. */
@@ -43,7 +42,7 @@ export function rankerParts(
 ): { readonly match: string; readonly judgement: string } {
   const { op } = set.builder;
   const { dimensions: width } = shape.tower;
-  const user = userVector(set, shape.tower, values.history, values.period, values.table, values.items);
+  const user = userVector(set, shape.tower, values.seen, values.period, values.table, values.items);
   const askedRow = op.Gather(user, values.requestIndex);
   const itemRow = op.Gather(values.table, values.candidate);
   const match = op.ReduceSum(op.Mul(askedRow, itemRow), [1], { keepdims: 0 });
@@ -69,17 +68,19 @@ function attendHistory(set: ParameterSet, tower: TowerShape, values: RankerValue
   const { builder } = set;
   const { op } = builder;
   const { dimensions: width, maxLength: length } = tower;
-  const past = itemPart(set, tower, op.Gather(values.table, values.history));
+  const { history, start } = values.seen;
+  const past = itemPart(set, tower, op.Gather(values.table, history));
   const flat = op.Reshape(past, [-1, width]);
   const key = dense(set, 'ranker.attention.key', flat, width, width);
   const query = dense(set, 'ranker.attention.query', item, width, width);
   const logits = op.Mul(op.MatMul(query, op.Transpose(key, { perm: [1, 0] })), 1 / Math.sqrt(width));
-  const recency = op.Reshape(set.filled('ranker.attention.recency', [length], 0), [1, 1, length]);
+  const ages = set.filled('ranker.attention.recency', [length], 0);
+  const recency = op.Unsqueeze(start === undefined ? ages : op.Slice(ages, start, [length], [0]), [0, 1]);
   const zero = builder.constant({ dtype: 'int64', dims: [], data: BigInt64Array.of(0n) });
-  const isPadding = op.Cast(op.Equal(values.history, zero), { to: 1 });
+  const isPadding = op.Cast(op.Equal(history, zero), { to: 1 });
   const masked = op.Add(recency, op.Unsqueeze(op.Mul(isPadding, MASKED), [0]));
   const all = op.Add(
-    op.Reshape(logits, op.Concat(op.Shape(values.candidate), [-1, length], { axis: 0 })),
+    op.Reshape(logits, op.Concat(op.Shape(values.candidate), op.Shape(history), { axis: 0 })),
     masked,
   );
   const own = op.Add(all, foreignRequests(set, values));
@@ -88,11 +89,11 @@ function attendHistory(set: ParameterSet, tower: TowerShape, values: RankerValue
 }
 
 /** `[candidates, requests, 1]`: 0 at the candidate's own request, masked elsewhere. */
-function foreignRequests({ builder }: ParameterSet, { history, requestIndex }: RankerValues): string {
+function foreignRequests({ builder }: ParameterSet, { seen, requestIndex }: RankerValues): string {
   const { op } = builder;
   const scalar = (value: bigint): string =>
     builder.constant({ dtype: 'int64', dims: [], data: BigInt64Array.of(value) });
-  const requests = op.Squeeze(op.Shape(history, { start: 0, end: 1 }), [0]);
+  const requests = op.Squeeze(op.Shape(seen.history, { start: 0, end: 1 }), [0]);
   const numbers = op.Range(scalar(0n), requests, scalar(1n));
   const isOwn = op.Equal(op.Unsqueeze(requestIndex, [1]), op.Unsqueeze(numbers, [0]));
   // Twice as strong as padding, so that a request with an empty history attends to its own padding.

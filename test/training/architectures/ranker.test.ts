@@ -187,7 +187,7 @@ test('the reference ranker has over a million dense weights and as many features
     set,
     shape,
     {
-      history: builder.input('history', 'int64', ['requests', tower.maxLength]),
+      seen: { history: builder.input('history', 'int64', ['requests', tower.maxLength]) },
       period: builder.input('period', 'int64', ['requests']),
       candidate: builder.input('candidate', 'int64', ['candidates']),
       requestIndex: builder.input('request_index', 'int64', ['candidates']),

@@ -33,7 +33,7 @@ export function randomRetriever(shape: TowerShape, seed: number): TrainedRetriev
   userVector(
     set,
     shape,
-    builder.input('history', 'int64', ['requests', shape.maxLength]),
+    { history: builder.input('history', 'int64', ['requests', shape.maxLength]) },
     builder.input('period', 'int64', ['requests']),
     builder.input('table', 'float32', [ITEMS + 1, width]),
     ITEMS + 1,
@@ -49,7 +49,7 @@ export function randomRanker(shape: RankerShape, retriever: TrainedRetriever, se
   const set = new ParameterSet(builder, random);
   const { maxLength } = shape.tower;
   rankerParts(set, shape, {
-    history: builder.input('history', 'int64', ['requests', maxLength]),
+    seen: { history: builder.input('history', 'int64', ['requests', maxLength]) },
     period: builder.input('period', 'int64', ['requests']),
     candidate: builder.input('candidate', 'int64', ['candidates']),
     requestIndex: builder.input('request_index', 'int64', ['candidates']),

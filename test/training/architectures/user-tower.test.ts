@@ -35,7 +35,7 @@ function statesModel(): Model {
   const history = builder.input('history', 'int64', ['requests', LENGTH]);
   const { table, items } = addItemTable(builder, TOWER, retriever);
   const past = itemPart(set, TOWER, builder.op.Gather(table, history));
-  const all = encodeHistory(set, TOWER, history, past, items, { dropout: (x) => x, lastOnly: false });
+  const all = encodeHistory(set, TOWER, { history }, past, items, { dropout: (x) => x, lastOnly: false });
   builder.node('Identity', [all], {}, ['states']);
   builder.output('states', 'float32', ['requests', LENGTH, WIDTH]);
   return builder.build();
