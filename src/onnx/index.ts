@@ -22,5 +22,5 @@ export { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './
 export { checkModel } from './check-model.js';
 export { probeShapes } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';
-export { writeModel } from './write-model.js';
+export { contentChunks, writeModel } from './write-model.js';
 export { float16ToFloat32, bfloat16ToFloat32 } from './half-kernel.js';

@@ -38,18 +38,18 @@ export async function writeModel(model: Model, path: string, options: WriteOptio
 /** Name of the file in `folder` that holds the initializer's bytes and nothing else, written if absent. */
 async function storeWeights(initializer: Initializer, folder: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const chunk of chunksOf(initializer)) hash.update(chunk);
+  for (const chunk of contentChunks(initializer)) hash.update(chunk);
   const name = `${hash.digest('hex')}.bin`;
   const path = join(folder, name);
   const found = await stat(path).catch(() => undefined);
   if (found?.size === byteLength(initializer)) return name;
   await mkdir(folder, { recursive: true });
-  await writeWhole(path, chunksOf(initializer));
+  await writeWhole(path, contentChunks(initializer));
   return name;
 }
 
-/** The bytes in pieces, so that a table of any size passes through little memory. */
-function* chunksOf(initializer: Initializer): Generator<Uint8Array> {
+/** A tensor's bytes in pieces of a few MiB, so that one of any size passes through little memory; none for strings. */
+export function* contentChunks(initializer: Initializer): Generator<Uint8Array> {
   const { content } = initializer;
   if (content.kind === 'bytes')
     for (let start = 0; start < content.bytes.byteLength; start += CHUNK_BYTES)
