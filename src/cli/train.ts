@@ -17,6 +17,7 @@ interface TrainOptions {
   readonly dimensions: number;
   readonly periods: number;
   readonly rankerExamples: number;
+  readonly hidden: readonly number[];
   readonly threads: number;
   readonly map?: string[];
   readonly json?: boolean;
@@ -50,6 +51,12 @@ export function trainCommand(program: Command): void {
       64,
     )
     .option('--ranker-examples <count>', 'decisions the ranker learns from', parseCount, 20_000)
+    .option(
+      '--hidden <widths>',
+      'widths of the ranker’s hidden layers, joined by commas',
+      parseWidths,
+      [1024, 512, 256],
+    )
     .option('--threads <count>', 'threads of the training', parseCount, 2)
     .option('--json', 'print the result as JSON')
     .addHelpText(
@@ -107,7 +114,7 @@ export async function trainBundle(
 }
 
 function settingsOf(options: TrainOptions, { interactions }: Dataset): TrainSettings {
-  const { seed, dimensions, periods, rankerExamples, threads } = options;
+  const { seed, dimensions, periods, rankerExamples, hidden, threads } = options;
   const epochs = options.epochs ?? defaultEpochs(interactions.item.length);
   return {
     seed,
@@ -116,7 +123,7 @@ function settingsOf(options: TrainOptions, { interactions }: Dataset): TrainSett
     periods,
     epochs,
     rankerExamples,
-    hidden: [1024, 512, 256],
+    hidden,
     threads,
   };
 }
@@ -124,6 +131,10 @@ function settingsOf(options: TrainOptions, { interactions }: Dataset): TrainSett
 /** About two million predictions in all, three to twelve passes. */
 export function defaultEpochs(interactions: number): number {
   return Math.max(3, Math.min(12, Math.round(2_000_000 / Math.max(1, interactions))));
+}
+
+function parseWidths(text: string): number[] {
+  return text.split(',').map(parseCount);
 }
 
 /** The towers' attention has two heads. */
