@@ -50,7 +50,8 @@ export function layerName(node: Node): string {
   return node.name === '' ? (node.outputs[0] ?? node.op) : node.name;
 }
 
-function isDenseOperator(node: Node): boolean {
+/** Whether the node is a MatMul or a Gemm. */
+export function isDenseOperator(node: Node): boolean {
   return node.domain === '' && (node.op === 'MatMul' || node.op === 'Gemm');
 }
 

@@ -1,22 +1,33 @@
+import { sha256 } from '../../core/index.js';
 import type { Tensor } from '../../core/index.js';
 import {
   attributesOf,
+  bytesOf,
   freshName,
   initializerOf,
   namesInUse,
   removeUnused,
   replaceNodes,
+  subgraphsOf,
   withInitializers,
 } from '../../onnx/index.js';
-import type { Attributes, Graph, Initializer, Model, Node } from '../../onnx/index.js';
+import type { Attribute, Attributes, Graph, Initializer, Model, Node } from '../../onnx/index.js';
 
-/** Collects the new tensors and the nodes that stand in for others, and then makes the changed model. */
+/** Domain of ONNX Runtime's own operators. */
+export const CONTRIB = 'com.microsoft';
+
+/**
+ * Collects the new tensors and the nodes that stand in for others, of the main graph and of every graph inside it, and
+ * then makes the changed model. New names are new everywhere. Tensors go into the main graph, where every graph sees
+ * them and a file of their own can hold them.
+ */
 export class GraphEdit {
-  /** The graph as it was; nothing here changes it. */
+  /** The main graph as it was; nothing here changes it. */
   readonly graph: Graph;
   readonly #model: Model;
   readonly #names: Set<string>;
   readonly #tensors: Initializer[] = [];
+  readonly #contents = new Map<string, string>();
   readonly #replacements = new Map<Node, readonly Node[]>();
   readonly #reshaped = new Set<string>();
 
@@ -33,12 +44,20 @@ export class GraphEdit {
     return name;
   }
 
+  /** As {@link tensor}, but answers the name of one that was given here before where the two are equal. */
+  sharedTensor(base: string, tensor: Tensor): string {
+    const key = `${tensor.dtype}[${tensor.dims.join()}]${sha256(bytesOf(initializerOf('', tensor)))}`;
+    const name = this.#contents.get(key) ?? this.tensor(base, tensor);
+    this.#contents.set(key, name);
+    return name;
+  }
+
   /** Nodes to be, named after `base`. */
   writer(base: string): NodeWriter {
     return new NodeWriter(base, this.#names);
   }
 
-  /** Puts `nodes` in the place of `node`; they must give all its outputs that are used. */
+  /** Puts `nodes` in the place of `node` of whatever graph; they must give all its outputs that are used. */
   replace(node: Node, nodes: readonly Node[]): void {
     this.#replacements.set(node, nodes);
   }
@@ -50,10 +69,45 @@ export class GraphEdit {
 
   /** The changed model, without the nodes and tensors that nothing uses any more. */
   build(): Model {
-    const { graph } = this;
+    const graph = withInitializers(this.#edited(this.graph), this.#tensors);
+    return { ...this.#model, opsets: this.#opsets(), graph: removeUnused(graph) };
+  }
+
+  #edited(graph: Graph): Graph {
     const valueInfos = graph.valueInfos.filter((value) => !this.#reshaped.has(value.name));
     const replaced = replaceNodes({ ...graph, valueInfos }, this.#replacements);
-    return { ...this.#model, graph: removeUnused(withInitializers(replaced, this.#tensors)) };
+    return { ...replaced, nodes: replaced.nodes.map((node) => this.#inside(node)) };
+  }
+
+  /** The node with the graphs inside it changed; itself where they stay. */
+  #inside(node: Node): Node {
+    if (!subgraphsOf(node).some((graph) => this.#concerns(graph))) return node;
+    const attributes = [...node.attributes].map(([name, value]) => [name, this.#attribute(value)] as const);
+    return { ...node, attributes: new Map(attributes) };
+  }
+
+  #concerns(graph: Graph): boolean {
+    return (
+      graph.valueInfos.some((value) => this.#reshaped.has(value.name)) ||
+      graph.nodes.some(
+        (node) =>
+          this.#replacements.has(node) || subgraphsOf(node).some((subgraph) => this.#concerns(subgraph)),
+      )
+    );
+  }
+
+  #attribute(attribute: Attribute): Attribute {
+    const changed = (graph: Graph): Graph =>
+      this.#concerns(graph) ? removeUnused(this.#edited(graph)) : graph;
+    if (attribute.kind === 'graph') return { ...attribute, value: changed(attribute.value) };
+    if (attribute.kind === 'graphs') return { ...attribute, value: attribute.value.map(changed) };
+    return attribute;
+  }
+
+  #opsets(): ReadonlyMap<string, number> {
+    const domains = [...this.#replacements.values()].flat().map((node) => node.domain);
+    const { opsets } = this.#model;
+    return domains.includes(CONTRIB) && !opsets.has(CONTRIB) ? new Map([...opsets, [CONTRIB, 1]]) : opsets;
   }
 }
 
@@ -69,18 +123,23 @@ export class NodeWriter {
   }
 
   /** Adds an ai.onnx node with one output, `output` or a new name, which is the answer. */
-  value(op: string, inputs: readonly string[], attributes: Attributes = {}, output?: string): string {
+  value(
+    op: string,
+    inputs: readonly string[],
+    attributes: Attributes = {},
+    output?: string,
+    domain = '',
+  ): string {
     const name = freshName(this.#names, `${this.#base}/${op}`);
     const result = output ?? freshName(this.#names, `${name}_output`);
-    this.nodes.push({
-      name,
-      op,
-      domain: '',
-      inputs,
-      outputs: [result],
-      attributes: attributesOf(attributes),
-    });
+    const outputs = [result];
+    this.nodes.push({ name, op, domain, inputs, outputs, attributes: attributesOf(attributes) });
     return result;
+  }
+
+  /** As {@link value}, with one of ONNX Runtime's own operators. */
+  contrib(op: string, inputs: readonly string[], attributes: Attributes, output?: string): string {
+    return this.value(op, inputs, attributes, output, CONTRIB);
   }
 
   /** Adds a node with three outputs. */

@@ -1,8 +1,10 @@
-import { describe, expect, it } from 'vitest';
-import { createRandom, float32, must } from '../../../src/core/index.js';
-import { quantizeDynamic } from '../../../src/compression/index.js';
-import { encodeModel, GraphBuilder, tensorOf } from '../../../src/onnx/index.js';
-import type { Model } from '../../../src/onnx/index.js';
+import { describe, expect, it, test } from 'vitest';
+import { createRandom, float32, float32Data, must } from '../../../src/core/index.js';
+import type { Tensor, TensorMap } from '../../../src/core/index.js';
+import { quantizeDynamic } from '../../../src/compression/passes/quantize-dynamic.js';
+import { encodeModel, GraphBuilder, subgraphsOf, tensorOf } from '../../../src/onnx/index.js';
+import type { Attributes, Graph, Model } from '../../../src/onnx/index.js';
+import { testOnRealModels } from '../real-models.js';
 import {
   contextWith,
   denseWeight,
@@ -71,34 +73,6 @@ describe('quantizeDynamic', () => {
     expect(Math.max(...weights.map(Math.abs))).toBe(63);
   });
 
-  it('handles transB, alpha, beta and a scalar bias of Gemm', async () => {
-    const random = createRandom(2);
-    const builder = new GraphBuilder();
-    const x = builder.input('x', 'float32', ['rows', 48]);
-    const weight = builder.initializer('w', normals(random, [32, 48], 0.2));
-    const bias = builder.initializer('b', float32(Float32Array.of(0.7), [1]));
-    builder.node('Gemm', [x, weight, bias], { transB: 1, alpha: 0.5, beta: 3 }, ['y']);
-    builder.output('y', 'float32');
-    const model = builder.build();
-    const [feed = {}] = rowFeeds(48, 20);
-    const { model: int8 } = await everyLayer(model, contextWith());
-    const reference = await values(model, feed);
-    expect(relativeRms(reference, await values(int8, feed))).toBeLessThan(0.01);
-  });
-
-  it('handles inputs of three dimensions', async () => {
-    const model = oneMatMul(
-      denseWeight(createRandom(1), 16, 12).data as Float32Array,
-      [16, 12],
-      ['a', 'b', 16],
-    );
-    const feed = { x: normals(createRandom(8), [3, 5, 16]) };
-    const { model: int8 } = await everyLayer(model, contextWith());
-    const output = must((await run(int8, feed))['y'], 'y');
-    expect(output.dims).toEqual([3, 5, 12]);
-    expect(relativeRms(await values(model, feed), Array.from(output.data, Number))).toBeLessThan(0.015);
-  });
-
   it('quantizes a shared input once and stores shared weights once', async () => {
     const random = createRandom(4);
     const builder = new GraphBuilder();
@@ -151,25 +125,257 @@ describe('quantizeDynamic', () => {
     const d = builder.input('d', 'float64', [4, 4]);
     const { op } = builder;
     const weight = builder.initializer('w', denseWeight(createRandom(1), 4, 4));
-    const three = builder.initializer('three', normals(createRandom(1), [1, 4, 4]));
+    const vector = builder.initializer('v', normals(createRandom(1), [4]));
     const double = builder.constant({ dtype: 'float64', dims: [4, 4], data: new Float64Array(16) });
     const square = op.MatMul(x, x);
-    op.MatMul(weight, x);
-    op.MatMul(x, three);
+    op.MatMul(weight, square);
+    op.MatMul(x, vector);
     op.MatMul(d, double);
-    op.Gemm(x, weight, { transA: 1 });
-    op.Gemm(x, weight, square);
+    op.MatMul(weight, weight);
     builder.output(square, 'float32');
     const model = builder.build();
     const { model: left, report } = await everyLayer(model, contextWith());
     expect(left).toBe(model);
     expect(report.left.map(({ reason }) => reason)).toEqual([
       'both operands are computed',
-      'the constant is the left operand',
-      'the weights have 3 dimensions, not 2',
+      'the constant is the left operand, and the rank of the right one is not recorded',
+      'the weights have 1 dimensions, not 2 or more',
       'the weights are float64, not float32',
-      'transA is set',
-      'the bias is computed',
+      'both operands are constant',
     ]);
+  });
+});
+
+/** A model of one product node `y`, and feeds for its inputs. */
+interface Form {
+  readonly op: 'MatMul' | 'Gemm';
+  /** Dimensions of the weights. */
+  readonly weight: readonly number[];
+  /** Dimensions of the computed operand. */
+  readonly x: readonly number[];
+  readonly left?: boolean;
+  readonly attributes?: Attributes;
+  /** Dimensions of a constant bias. */
+  readonly bias?: readonly number[];
+  /** Dimensions of a bias that is fed. */
+  readonly fedBias?: readonly number[];
+}
+
+function productOf({ op, weight, x, left, attributes, bias, fedBias }: Form): {
+  model: Model;
+  feed: TensorMap;
+} {
+  const random = createRandom(2);
+  const builder = new GraphBuilder();
+  const input = builder.input('x', 'float32', x);
+  const w = builder.initializer('w', normals(random, weight, 0.2));
+  const operands = left ? [w, input] : [input, w];
+  const feed: Record<string, Tensor> = { x: normals(random, x) };
+  if (bias) operands.push(builder.initializer('b', normals(random, bias)));
+  if (fedBias) {
+    operands.push(builder.input('c', 'float32', fedBias));
+    feed['c'] = normals(random, fedBias);
+  }
+  builder.node(op, operands, attributes, ['y']);
+  builder.output('y', 'float32');
+  return { model: builder.build(), feed };
+}
+
+const FORMS: Readonly<Record<string, Form>> = {
+  'a scalar bias, transB, alpha and beta': {
+    op: 'Gemm',
+    weight: [32, 48],
+    x: [20, 48],
+    bias: [1],
+    attributes: { transB: 1, alpha: 0.5, beta: 3 },
+  },
+  transA: { op: 'Gemm', weight: [48, 32], x: [48, 20], bias: [32], attributes: { transA: 1 } },
+  'transA and transB': { op: 'Gemm', weight: [32, 48], x: [48, 20], attributes: { transA: 1, transB: 1 } },
+  'a bias by row': { op: 'Gemm', weight: [48, 32], x: [20, 48], bias: [20, 1], attributes: { alpha: -2 } },
+  'a bias for each element': { op: 'Gemm', weight: [48, 32], x: [20, 48], bias: [20, 32] },
+  'a computed bias': {
+    op: 'Gemm',
+    weight: [48, 32],
+    x: [20, 48],
+    fedBias: [20, 32],
+    attributes: { beta: 0.5 },
+  },
+  'a constant on the left of a Gemm': { op: 'Gemm', weight: [32, 48], x: [48, 20], left: true, bias: [20] },
+  'a constant on the left, both turned': {
+    op: 'Gemm',
+    weight: [48, 32],
+    x: [20, 48],
+    left: true,
+    bias: [1],
+    attributes: { transA: 1, transB: 1, beta: 2 },
+  },
+  'a constant on the left of a MatMul': { op: 'MatMul', weight: [32, 48], x: [48, 20], left: true },
+  'a constant on the left of a batch': { op: 'MatMul', weight: [32, 48], x: [2, 3, 48, 20], left: true },
+  'a constant on the left of a vector': { op: 'MatMul', weight: [32, 48], x: [48], left: true },
+  'a batch of constants on the left': { op: 'MatMul', weight: [3, 32, 48], x: [48, 20], left: true },
+  'a vector': { op: 'MatMul', weight: [48, 32], x: [48] },
+  'three dimensions': { op: 'MatMul', weight: [48, 32], x: [3, 5, 48] },
+  'a batch of weights': { op: 'MatMul', weight: [3, 48, 32], x: [3, 20, 48] },
+  'a batch of weights for one input': { op: 'MatMul', weight: [2, 3, 48, 32], x: [20, 48] },
+};
+
+describe('forms of MatMul and Gemm', () => {
+  test.each(Object.entries(FORMS))('%s', async (_, form) => {
+    const { model, feed } = productOf(form);
+    const before = must((await run(model, feed))['y'], 'y');
+    for (const perChannel of [true, false]) {
+      const { model: int8, report } = await quantizeDynamic({ minWeights: 0, perChannel })(
+        model,
+        contextWith(),
+      );
+      expect(report).toMatchObject({ changed: [{}], left: [] });
+      expect(operators(int8)).toContain('MatMulInteger');
+      const after = must((await run(int8, feed))['y'], 'y');
+      expect(after.dims).toEqual(before.dims);
+      expect(relativeRms(Array.from(before.data, Number), Array.from(after.data, Number))).toBeLessThan(0.02);
+    }
+  });
+
+  it('keeps one scale for all where asked', async () => {
+    const model = oneMatMul(Float32Array.of(1, -0.5, 0, 0.5, 0.25, 0), [2, 3], ['rows', 2]);
+    const { model: int8 } = await quantizeDynamic({ minWeights: 0, perChannel: false })(model, contextWith());
+    expect(initializer(int8, 'w/int8')).toEqual([127, -64, 0, 64, 32, 0]);
+    expect(initializer(int8, 'w/scales')).toEqual([Math.fround(1 / 127)]);
+  });
+
+  it('quantizes weights that come out of Cast, Reshape and Transpose, and drops those nodes', async () => {
+    const builder = new GraphBuilder();
+    const { op } = builder;
+    const half = builder.constant({
+      dtype: 'float16',
+      dims: [12, 4],
+      // 1, 1.5, 2 and −0.5 in half precision.
+      data: Uint16Array.from({ length: 48 }, (_, i) =>
+        must([0x3c00, 0x3e00, 0x4000, 0xb800][(i * 7) % 4], 'bits'),
+      ),
+    });
+    const x = builder.input('x', 'float32', ['rows', 8]);
+    const weight = op.Transpose(op.Reshape(op.Cast(half, { to: 'float32' }), [6, 8]), { perm: [1, 0] });
+    builder.node('MatMul', [x, weight], {}, ['y']);
+    builder.output('y', 'float32');
+    const model = builder.build();
+    const { model: int8 } = await everyLayer(model, contextWith());
+    expect(operators(int8)).toEqual(['DynamicQuantizeLinear', 'MatMulInteger', 'Cast', 'Mul', 'Mul']);
+    const [feed = {}] = rowFeeds(8, 30);
+    expect(relativeRms(await values(model, feed), await values(int8, feed))).toBeLessThan(0.02);
+  });
+
+  it('stores equal weights once, also of several names and scaled', async () => {
+    const random = createRandom(3);
+    const builder = new GraphBuilder();
+    const { op } = builder;
+    const x = builder.input('x', 'float32', ['rows', 8]);
+    const weight = denseWeight(random, 8, 8);
+    const turned = Float32Array.from(
+      { length: 64 },
+      (_, i) => float32Data(weight)[(i % 8) * 8 + Math.floor(i / 8)] ?? NaN,
+    );
+    const first = op.MatMul(x, builder.initializer('w', weight));
+    const second = op.MatMul(
+      first,
+      builder.initializer('copy', float32(Float32Array.from(float32Data(weight)), [8, 8])),
+    );
+    const third = op.Gemm(second, builder.initializer('turned', float32(turned, [8, 8])), {
+      transB: 1,
+      alpha: 3,
+    });
+    builder.node('Identity', [third], {}, ['y']);
+    builder.output('y', 'float32');
+    const model = builder.build();
+    const { model: int8 } = await everyLayer(model, contextWith());
+    expect([...int8.graph.initializers.keys()].sort()).toEqual(['turned/scales', 'w/int8', 'w/scales']);
+    const [feed = {}] = rowFeeds(8, 30);
+    expect(relativeRms(await values(model, feed), await values(int8, feed))).toBeLessThan(0.04);
+  });
+
+  it('reaches into subgraphs, where weights of the graph around are stored once', async () => {
+    const random = createRandom(6);
+    const builder = new GraphBuilder();
+    builder.input('x', 'float32', ['rows', 8]);
+    const condition = builder.input('condition', 'bool', []);
+    builder.initializer('w', denseWeight(random, 8, 8));
+    const branch = (own: Tensor): Graph => {
+      const inner = new GraphBuilder();
+      const product = inner.op.MatMul('x', 'w');
+      inner.node('MatMul', [product, inner.initializer('own', own)], {}, ['result']);
+      inner.output('result', 'float32');
+      return inner.build().graph;
+    };
+    const branches = {
+      then_branch: branch(denseWeight(random, 8, 4)),
+      else_branch: branch(denseWeight(random, 8, 4)),
+    };
+    builder.node('If', [condition], branches, ['y']);
+    builder.output('y', 'float32');
+    const model = builder.build();
+    const { model: int8, report } = await everyLayer(model, contextWith());
+    expect(report).toMatchObject({ changed: [{}, {}, {}, {}], left: [] });
+    expect([...int8.graph.initializers.keys()].sort()).toEqual([
+      ...['own/int8', 'own/int8_1', 'own/scales', 'own/scales_1', 'w/int8', 'w/scales'],
+    ]);
+    for (const graph of int8.graph.nodes.flatMap(subgraphsOf)) {
+      expect(graph.initializers.size).toBe(0);
+      expect(graph.nodes.map((node) => node.op).filter((op) => op === 'MatMul')).toEqual([]);
+    }
+    for (const chosen of [0, 1]) {
+      const [{ x } = {}] = rowFeeds(8, 30);
+      const feed = {
+        x: must(x, 'x'),
+        condition: { dtype: 'bool', dims: [], data: Uint8Array.of(chosen) },
+      } as const;
+      expect(relativeRms(await values(model, feed), await values(int8, feed))).toBeLessThan(0.03);
+    }
+  });
+
+  it('leaves what is named, by layer or weight', async () => {
+    const model = gemmMlp([16, 16, 16, 4]);
+    const left = async (exclude: readonly string[]): Promise<string[]> =>
+      (await quantizeDynamic({ minWeights: 0, exclude })(model, contextWith())).report.left.map(
+        ({ layer, reason }) => `${layer} ${reason}`,
+      );
+    expect(await left(['w2'])).toEqual(['Gemm_1 excluded by name']);
+    expect(await left(['Gemm?2', 'w1'])).toEqual(['Gemm excluded by name', 'Gemm_2 excluded by name']);
+    expect(await left(['w*'])).toHaveLength(3);
+    // A dot is a dot.
+    const failure = left(['w.']).catch((error: unknown) => error);
+    expect(await failure).toMatchObject({
+      code: 'RECIPE_INVALID',
+      details: { field: 'exclude', value: 'w.', allowed: ['Gemm', 'w1', 'Gemm_1', 'w2', 'Gemm_2', 'w3'] },
+    });
+  });
+
+  it('leaves weights that are not finite', async () => {
+    const model = oneMatMul(Float32Array.of(1, NaN, 0, Infinity), [2, 2], ['rows', 2]);
+    const { model: same, report } = await everyLayer(model, contextWith());
+    expect(same).toBe(model);
+    expect(report.left).toMatchObject([{ reason: 'the weights are not all finite' }]);
+  });
+});
+
+describe('models from other exporters', () => {
+  testOnRealModels(quantizeDynamic({ minWeights: 1 }), {
+    'TFBertForQuestionAnswering.onnx': [145, 0.05],
+    // Weights are inputs.
+    'attention_past_state.u8s8.onnx': [0, 0],
+    'bert_toy_optimized.onnx': [34, 0.03],
+    // Opset 9 has no DynamicQuantizeLinear.
+    'cnn_mnist_pytorch.onnx': [0, 0],
+    'dynamic_quantize_matmul_int8.onnx': [0, 0],
+    'gpt2_past.onnx': [48, 0.02],
+    // Convolutions and LSTMs in branches of branches.
+    'silero_vad_v6.onnx': [0, 0],
+    'squeezenet_tensor_input.onnx': [0, 0],
+    // Everything is inside the subgraph of BeamSearch, which gives the same sequences.
+    'tiny_gpt2_beamsearch.onnx': [16, 0],
+    'vespa_custom_similarity.onnx': [4, 0.001],
+    'vespa_pairwise_ranker.onnx': [3, 0.01],
+    // Multiplies a vector from the left.
+    'vespa_pca_transformer.onnx': [1, 0.03],
+    'vespa_transformer.onnx': [8, 0.02],
   });
 });
