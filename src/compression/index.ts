@@ -10,4 +10,5 @@ export { compressModel } from './compress.js';
 export type { CompressionReport } from './compress.js';
 export { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
 export { generateFeed } from './calibration/generate-feed.js';
+export { requestFeeds } from './calibration/request-feeds.js';
 export { exampleFeed, findFeeds } from './calibration/find-feeds.js';
