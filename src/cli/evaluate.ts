@@ -27,6 +27,7 @@ import {
   servedSearches,
   type Rankings,
 } from './evaluation/served-rankings.js';
+import { segmentRows } from './evaluation/segment-rows.js';
 import { variantRows, type MeasuredPipelines } from './evaluation/variant-rows.js';
 import { createOutput, type Output } from './output.js';
 
@@ -34,6 +35,7 @@ interface EvaluateOptions {
   readonly data?: string;
   readonly out?: string;
   readonly floors: boolean;
+  readonly search: boolean;
   readonly json?: boolean;
 }
 
@@ -58,6 +60,7 @@ export function evaluateCommand(program: Command): void {
     .option('--data <dataset>', 'the data set the bundle was trained on; not needed for a demo bundle')
     .option('--out <file>', 'also write the report: <file>.md and <file>.json')
     .option('--no-floors', 'leave the floors out (EASE takes up to a minute)')
+    .option('--no-search', 'leave the judged queries out')
     .option('--json', 'print the report as JSON (docs/evaluate.md)')
     .addHelpText(
       'after',
@@ -80,7 +83,7 @@ async function evaluate(bundle: string, options: EvaluateOptions): Promise<void>
     });
     const engine = await openEngine({ config, log: silentLog });
     try {
-      return await evaluateEngine(bundle, engine, dataset, options.floors, output);
+      return await evaluateEngine(bundle, engine, dataset, options, output);
     } finally {
       await engine.close();
     }
@@ -96,7 +99,7 @@ async function evaluateEngine(
   bundle: string,
   engine: BundleEngine,
   dataset: Dataset,
-  floors: boolean,
+  { floors, search: withSearch }: EvaluateOptions,
   output: Output,
 ): Promise<EvaluationReport> {
   const { manifest } = engine.bundle;
@@ -106,7 +109,7 @@ async function evaluateEngine(
   const measured = await measurePipelines(evaluation);
   const recommend = [...measured.relevance].map(([name, relevance]) => summarise(name, relevance));
   if (floors && recommend.length > 0) recommend.push(...measureFloors(evaluation));
-  const search = await measureSearch(evaluation);
+  const search = withSearch ? await measureSearch(evaluation) : [];
   const statuses = await engine.variants();
   const hasFull = measured.rankings.has('full') && statuses.length > 0;
   if (hasFull) output.note('timing runs');
@@ -119,6 +122,7 @@ async function evaluateEngine(
     variants: hasFull
       ? await variantRows(bundle, manifest, measured, statuses, await measureRunTimes(bundle, manifest))
       : [],
+    segments: segmentRows(measured.rankings, evaluation.cut, dataset.catalogue.ids.length),
     timedRows: TIMED_ROWS,
     indexRecall: indexRecall(engine),
   };

@@ -29,6 +29,17 @@ export interface SessionOptions {
   readonly threads?: number;
   /** Graph optimization level; default 'all'. */
   readonly optimization?: 'disabled' | 'basic' | 'extended' | 'all';
+  /**
+   * Whether weights of MatMul and Gemm are copied into the layout that multiplies fastest; default true. Without, weights
+   * in files are read where they are mapped, which takes less memory and loads at once.
+   */
+  readonly prepacking?: boolean;
+  /**
+   * Count numbers below 1e-38 as zero: masked attention is full of them, and the processor takes a hundred times as
+   * long for each. It holds for the whole process, and the first session of a process decides: for processes that do
+   * little but run models. Default false.
+   */
+  readonly flushDenormals?: boolean;
 }
 
 /** Opens a model from its bytes or its path (needed where weights are external). Injected into layers below `runtime`. */

@@ -3,6 +3,7 @@ export { easeScorer } from './ease.js';
 export * from './fidelity.js';
 export { itemKnnScorer } from './item-knn.js';
 export { popularityScorer } from './popularity.js';
+export { segmentCases, type Segment } from './segments.js';
 export { rankUnseen } from './rank-unseen.js';
 export { hitRateAtK, mrrAtK, ndcgAtK, recallAtK } from './ranking-metrics.js';
 export type { Scorer } from './scorer.js';

@@ -26,6 +26,12 @@ function sessionOptions(options: SessionOptions): ort.InferenceSession.SessionOp
     graphOptimizationLevel: options.optimization ?? 'all',
     // What goes wrong is in the error that is thrown; on standard error it would stand there twice.
     logSeverityLevel: 4,
+    extra: {
+      session: {
+        ...(options.prepacking === false && { disable_prepacking: '1' }),
+        ...(options.flushDenormals === true && { set_denormal_as_zero: '1' }),
+      },
+    },
   };
 }
 

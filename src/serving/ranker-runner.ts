@@ -13,7 +13,7 @@ export interface RankerSpec {
 
 hostRunner(async (given) => {
   const spec = given as RankerSpec;
-  const session = await openSession(spec.modelPath, { threads: spec.threads });
+  const session = await openSession(spec.modelPath, { threads: spec.threads, flushDenormals: true });
   checkContract(spec.modelPath, session.inputs, spec.inputs);
   return {
     handle: async ({ tensors }) => {

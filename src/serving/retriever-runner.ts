@@ -41,7 +41,7 @@ type Embed = (tensors: TensorMap) => Promise<Tensor>;
 async function openTower({ directory, retriever, threads }: RetrieverRunnerSpec): Promise<Embed> {
   if (retriever.kind !== 'tower') return (tensors) => Promise.resolve(must(tensors['vector'], 'vector'));
   const path = join(directory, retriever.file);
-  const session = await openSession(path, { threads });
+  const session = await openSession(path, { threads, flushDenormals: true });
   checkContract(path, session.inputs, retriever.inputs);
   return async (tensors) =>
     must((await session.run(tensors, [retriever.output]))[retriever.output], retriever.output);

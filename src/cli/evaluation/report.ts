@@ -7,6 +7,7 @@ import {
 } from '../../evaluation/index.js';
 import type { Interval } from '../../statistics/index.js';
 import { TIMED_ROWS } from './run-times.js';
+import { segmentTable, type SegmentRow } from './segment-rows.js';
 
 /** What a variant costs and keeps. */
 export interface VariantRow {
@@ -37,6 +38,8 @@ export interface EvaluationReport {
   /** Pipelines; empty where there are no judged queries. */
   readonly search: readonly RelevanceSummary[];
   readonly variants: readonly VariantRow[];
+  /** Recommend, by segment of items and of users. */
+  readonly segments: readonly SegmentRow[];
   readonly timedRows: readonly number[];
   /** Recall of graph indexes against exact search, by retriever; measured when the bundle was made. */
   readonly indexRecall: Readonly<Record<string, { readonly k: number; readonly recall: number }>>;
@@ -94,15 +97,19 @@ function variantTable(rows: readonly VariantRow[]): string {
   return markdownTable(columns, rows);
 }
 
+const SEGMENTS_EXPLAINED =
+  'Head, middle and tail items hold a third of all interactions each; a case counts where it has held-out items of the segment, and only those are looked for. Histories are short up to their median.';
+
 /** The report as Markdown. */
 export function renderReport(report: EvaluationReport): string {
-  const { bundle, dataset, protocol, recommend, search, variants, indexRecall } = report;
+  const { bundle, dataset, protocol, recommend, search, variants, segments, indexRecall } = report;
   const parts = [
     `# ${bundle} on ${dataset}\n\nHeld out: ${protocol}. Full ranking over all items the user has not had, no sampled negatives. Intervals: 95 %, over cases.\n`,
   ];
   if (recommend.length > 0) parts.push(`## Recommend\n\n${relevanceTable(recommend)}`);
   if (search.length > 0) parts.push(`## Search\n\n${relevanceTable(search)}`);
   if (variants.length > 0) parts.push(`## Variants\n\n${variantTable(variants)}`);
+  if (segments.length > 0) parts.push(`## Segments\n\n${SEGMENTS_EXPLAINED}\n\n${segmentTable(segments)}`);
   for (const [name, { k, recall }] of Object.entries(indexRecall)) {
     parts.push(
       `Retriever ${name}: its graph index finds ${(100 * recall).toFixed(2)} % of the exact ${k} nearest items.\n`,

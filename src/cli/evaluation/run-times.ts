@@ -17,39 +17,35 @@ export const TIMED_ROWS = [1, 32, 100, 256] as const;
 export type RunTimes = ReadonlyMap<string, readonly number[]>;
 
 const ROUNDS = 15;
-/** Runs in a row whose mean is one sample: long enough for the clock. */
-const SAMPLE_MS = 10;
+/** Requests of different users, whose histories differ in length; one sample is the mean over all. */
+const REQUESTS = 16;
 
 /**
- * Times one run of each variant on one request's rows, one thread, variants in turn within each round, so that what
- * else the machine does meets all alike.
+ * Times runs of each variant, one request a run, one thread, as its runner would: variants in turn within each round,
+ * so that what else the machine does meets all alike.
  */
 export async function measureRunTimes(directory: string, manifest: BundleManifest): Promise<RunTimes> {
   const { contract, jobs } = await calibrationJobs(directory, 1);
-  const job = must(jobs[0], 'a calibration request');
   const sessions = new Map<string, Session>();
   for (const [name, { file }] of Object.entries(manifest.variants))
-    sessions.set(name, await openSession(join(directory, file)));
+    sessions.set(name, await openSession(join(directory, file), { flushDenormals: true }));
   const samples = new Map([...sessions.keys()].map((name) => [name, TIMED_ROWS.map((): number[] => [])]));
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [size, rows] of TIMED_ROWS.entries()) {
-      const feeds = mergeRankJobs(contract, [withRows(contract, job, rows)]);
+  for (const [size, rows] of TIMED_ROWS.entries()) {
+    const feeds = jobs
+      .slice(0, REQUESTS)
+      .map((job) => mergeRankJobs(contract, [withRows(contract, job, rows)]));
+    for (let round = 0; round < ROUNDS; round++)
       for (const [name, session] of sessions)
-        samples.get(name)?.[size]?.push(await sampleMicroseconds(session, feeds));
-    }
+        samples.get(name)?.[size]?.push(await meanMicroseconds(session, feeds));
   }
   for (const session of sessions.values()) await session.release();
   return new Map([...samples].map(([name, sizes]) => [name, sizes.map(median)]));
 }
 
-async function sampleMicroseconds(session: Session, feeds: TensorMap): Promise<number> {
+async function meanMicroseconds(session: Session, feeds: readonly TensorMap[]): Promise<number> {
   const startedAt = performance.now();
-  let runs = 0;
-  do {
-    await session.run(feeds);
-    runs += 1;
-  } while (performance.now() - startedAt < SAMPLE_MS);
-  return ((performance.now() - startedAt) * 1000) / runs;
+  for (const feed of feeds) await session.run(feed);
+  return ((performance.now() - startedAt) * 1000) / feeds.length;
 }
 
 /** The job with its candidates repeated or cut to `rows`. */
