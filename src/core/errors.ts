@@ -16,6 +16,11 @@ export const ERROR_CODES = {
   // What is on disk.
   FILE_MISSING: { status: 500, retryable: false, summary: 'A file that is needed does not exist.' },
   FILE_CORRUPT: { status: 500, retryable: false, summary: 'A file cannot be read as what it should be.' },
+  FILE_UNWRITABLE: {
+    status: 500,
+    retryable: false,
+    summary: 'A file cannot be written: the disk is full, or its place does not allow it.',
+  },
   HASH_MISMATCH: {
     status: 500,
     retryable: false,

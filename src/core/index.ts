@@ -4,6 +4,7 @@ export * from './session.js';
 export * from './random.js';
 export * from './hash.js';
 export * from './log.js';
+export { unwritable } from './unwritable.js';
 export type * from './bundle.js';
 export { readManifest, verifyFiles, writeManifest } from './bundle-files.js';
 export { completeConfig, readConfig } from './config-file.js';

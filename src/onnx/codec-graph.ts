@@ -2,7 +2,7 @@ import { GraphProtoSchema } from 'onnx-buf';
 import type { GraphProto, TensorProto } from 'onnx-buf';
 import { decodeNode, encodeNode } from './codec-node.js';
 import { decodeTensor, encodeTensor } from './codec-tensor.js';
-import type { Placement } from './codec-tensor.js';
+import type { Placement, TensorSource } from './codec-tensor.js';
 import { decodeValueInfo, encodeValueInfo } from './codec-value.js';
 import type { Graph, Initializer, Node } from './model.js';
 import { opaqueMessage, preserve, preservedIn, restore } from './preserved.js';
@@ -11,9 +11,9 @@ import { sortNodes } from './sort-nodes.js';
 const MODELLED = ['name', 'input', 'output', 'valueInfo', 'initializer', 'node'];
 
 /** A graph with its subgraphs, nodes in order ({@link sortNodes}), each constant once. Tensors that Whittle only passes on stay in `preserved`. */
-export function decodeGraph(graph: GraphProto, directory: string | undefined): Graph {
-  const { initializers, passedOn } = decodeInitializers(graph.initializer, directory);
-  const decoder = { directory, decodeGraph: (inner: GraphProto) => decodeGraph(inner, directory) };
+export function decodeGraph(graph: GraphProto, source: TensorSource): Graph {
+  const { initializers, passedOn } = decodeInitializers(graph.initializer, source);
+  const decoder = { source, decodeGraph: (inner: GraphProto) => decodeGraph(inner, source) };
   const rest = restore(GraphProtoSchema, { opaque: graph }, { initializer: passedOn });
   const modelled = passedOn.length === 0 ? MODELLED : MODELLED.filter((field) => field !== 'initializer');
   return sortNodes(
@@ -69,12 +69,12 @@ function withoutRepeatedConstants(graph: Graph): Graph {
 
 function decodeInitializers(
   tensors: readonly TensorProto[],
-  directory: string | undefined,
+  source: TensorSource,
 ): { initializers: Map<string, Initializer>; passedOn: TensorProto[] } {
   const initializers = new Map<string, Initializer>();
   const passedOn: TensorProto[] = [];
   for (const tensor of tensors) {
-    const initializer = decodeTensor(tensor, directory);
+    const initializer = decodeTensor(tensor, source);
     if (initializer === undefined) passedOn.push(tensor);
     else initializers.set(tensor.name, initializer);
   }

@@ -6,13 +6,13 @@ import {
 import type { AttributeProto, GraphProto, NodeProto } from 'onnx-buf';
 import { WhittleError } from '../core/index.js';
 import { decodeTensor, encodeTensor } from './codec-tensor.js';
-import type { Placement } from './codec-tensor.js';
+import type { Placement, TensorSource } from './codec-tensor.js';
 import type { Attribute, Graph, Initializer, Node } from './model.js';
 import { preserve, preservedIn, restore } from './preserved.js';
 
 /** How to read and write the graphs inside attributes; given by the graph's codec, which itself reads nodes. */
 export interface GraphDecoder {
-  readonly directory: string | undefined;
+  readonly source: TensorSource;
   readonly decodeGraph: (graph: GraphProto) => Graph;
 }
 export interface GraphEncoder {
@@ -115,11 +115,11 @@ function plainAttribute(attribute: AttributeProto, decoder: GraphDecoder): Plain
 function tensorAttribute(attribute: AttributeProto, decoder: GraphDecoder): PlainAttribute | undefined {
   const { type, t, tensors } = attribute;
   if (type === AttributeType.TENSOR && t !== undefined) {
-    const value = decodeTensor(t, decoder.directory);
+    const value = decodeTensor(t, decoder.source);
     return value === undefined ? undefined : { kind: 'tensor', value };
   }
   if (type !== AttributeType.TENSORS) return undefined;
-  const value = tensors.map((tensor) => decodeTensor(tensor, decoder.directory));
+  const value = tensors.map((tensor) => decodeTensor(tensor, decoder.source));
   const known = value.filter((tensor): tensor is Initializer => tensor !== undefined);
   return known.length === value.length ? { kind: 'tensors', value: known } : undefined;
 }

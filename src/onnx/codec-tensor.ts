@@ -3,14 +3,29 @@ import { StringStringEntryProtoSchema, TensorProto_DataLocation, TensorProtoSche
 import type { TensorProto } from 'onnx-buf';
 import { elementCount, WhittleError } from '../core/index.js';
 import type { DataType } from '../core/index.js';
+import type { DeferredPayloads } from './deferred-payloads.js';
 import { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
 import { externalContent } from './external-data.js';
 import type { Initializer, TensorContent } from './model.js';
 import { preserve, preservedIn, restore } from './preserved.js';
 import { bytesOf } from './tensors.js';
 
-/** Values that are stored in a file of their own: its path relative to the model's folder, with forward slashes. */
-export type Placement = (initializer: Initializer) => string | undefined;
+/** Where values are stored beside the model: a path relative to its folder, with forward slashes, and the first byte. */
+export interface ExternalPlace {
+  readonly location: string;
+  readonly offset: number;
+}
+
+/** Where an initializer's values go; undefined for inside the model. */
+export type Placement = (initializer: Initializer) => ExternalPlace | undefined;
+
+/** Where values are that a tensor's message does not hold. */
+export interface TensorSource {
+  /** Folder that external data is relative to; undefined for a model without one. */
+  readonly directory: string | undefined;
+  /** Values that were left in the model's file. */
+  readonly deferred?: DeferredPayloads;
+}
 
 const MODELLED = [
   ...['name', 'dims', 'dataType', 'rawData', 'dataLocation', 'externalData', 'stringData'],
@@ -22,7 +37,7 @@ const MODELLED = [
  * Whittle only passes on: element types it does not compute with, segments.
  * @throws MODEL_INVALID where the values do not fill the shape.
  */
-export function decodeTensor(tensor: TensorProto, directory: string | undefined): Initializer | undefined {
+export function decodeTensor(tensor: TensorProto, source: TensorSource): Initializer | undefined {
   const dtype = dataTypeOfCode(tensor.dataType);
   if (dtype === undefined || tensor.segment !== undefined) return undefined;
   const dims = tensor.dims.map(Number);
@@ -32,7 +47,7 @@ export function decodeTensor(tensor: TensorProto, directory: string | undefined)
     name: tensor.name,
     dtype,
     dims,
-    content: contentOf(tensor, dtype, elementCount(dims), directory),
+    content: contentOf(tensor, dtype, elementCount(dims), source),
     ...preservedIn(preserve(TensorProtoSchema, tensor, MODELLED)),
   };
 }
@@ -40,44 +55,50 @@ export function decodeTensor(tensor: TensorProto, directory: string | undefined)
 /** The message of an initializer, its values as raw bytes inside or in the file that `placement` names. */
 export function encodeTensor(initializer: Initializer, placement: Placement): TensorProto {
   const { name, dtype, dims, content, preserved } = initializer;
-  const location = placement(initializer);
+  const place = placement(initializer);
   const shape = { dataType: dataTypeCode(dtype), dims: dims.map(BigInt), ...(name === '' ? {} : { name }) };
   if (content.kind === 'strings') {
     const stringData = content.values.map((value) => Uint8Array.from(value));
     return restore(TensorProtoSchema, preserved, { ...shape, stringData });
   }
-  if (location === undefined)
+  if (place === undefined)
     return restore(TensorProtoSchema, preserved, { ...shape, rawData: ownBuffer(bytesOf(initializer)) });
   const length = content.kind === 'file' ? content.byteLength : content.bytes.byteLength;
   return restore(TensorProtoSchema, preserved, {
     ...shape,
     dataLocation: TensorProto_DataLocation.EXTERNAL,
-    externalData: Object.entries({ location, offset: '0', length: String(length) }).map(([key, value]) =>
-      create(StringStringEntryProtoSchema, { key, value }),
+    externalData: Object.entries({ ...place, length }).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value: String(value) }),
     ),
   });
 }
 
-function contentOf(
-  tensor: TensorProto,
-  dtype: DataType,
-  count: number,
-  directory: string | undefined,
-): TensorContent {
+function contentOf(tensor: TensorProto, dtype: DataType, count: number, source: TensorSource): TensorContent {
   const expectedBytes = packedBytes(dtype, count);
   if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) {
     if (dtype === 'string') throw invalid(tensor.name, 'holds strings, which cannot be external data');
-    return externalContent(tensor, directory, expectedBytes);
+    return externalContent(tensor, source.directory, expectedBytes);
   }
   if (dtype === 'string') {
     if (tensor.stringData.length !== count)
       throw invalid(tensor.name, `has ${tensor.stringData.length} strings, not ${count}`);
     return { kind: 'strings', values: tensor.stringData };
   }
-  const bytes = tensor.rawData.byteLength > 0 ? tensor.rawData : typedBytes(tensor, dtype);
-  if (bytes.byteLength !== expectedBytes)
-    throw invalid(tensor.name, `has ${bytes.byteLength} bytes of values, not ${expectedBytes}`);
-  return { kind: 'bytes', bytes };
+  const content = source.deferred?.contentOf(tensor.rawData, dtype) ?? contentInside(tensor, dtype);
+  const actualBytes = content.kind === 'file' ? content.byteLength : content.bytes.byteLength;
+  if (actualBytes !== expectedBytes)
+    throw invalid(tensor.name, `has ${actualBytes} bytes of values, not ${expectedBytes}`);
+  return content;
+}
+
+function contentInside(
+  tensor: TensorProto,
+  dtype: Exclude<DataType, 'string'>,
+): TensorContent & { kind: 'bytes' } {
+  return {
+    kind: 'bytes',
+    bytes: tensor.rawData.byteLength > 0 ? tensor.rawData : typedBytes(tensor, dtype),
+  };
 }
 
 /** Bytes of values in the typed fields; narrow integers and half floats sit in `int32_data` by their bit patterns. */

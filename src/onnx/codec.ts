@@ -1,4 +1,3 @@
-import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ModelProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema } from 'onnx-buf';
@@ -6,12 +5,14 @@ import type { ModelProto } from 'onnx-buf';
 import { toWhittleError, WhittleError } from '../core/index.js';
 import { decodeGraph, encodeGraph } from './codec-graph.js';
 import { canonicalDomain } from './codec-node.js';
-import type { Placement } from './codec-tensor.js';
+import type { Placement, TensorSource } from './codec-tensor.js';
+import { ModelFile } from './model-file.js';
 import type { Graph, Initializer, Model } from './model.js';
 import { subgraphsOf } from './names.js';
 import { opaqueMessage, preserve, preservedIn, restore } from './preserved.js';
 import { byteLength } from './tensors.js';
 import { checkWire } from './wire.js';
+import { WireReader } from './wire-reader.js';
 
 /** A protobuf message may not be longer, and ONNX Runtime reads none that is. */
 const MAX_MODEL_BYTES = 2 ** 31 - 1;
@@ -29,25 +30,39 @@ export interface DecodeOptions {
  *   GRAPH_UNSUPPORTED for external data in parts that are only passed on.
  */
 export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Model {
-  checkWire(ModelProtoSchema, bytes);
-  try {
-    return modelOf(fromBinary(ModelProtoSchema, bytes), options.directory);
-  } catch (error) {
-    throw toWhittleError(error, 'MODEL_INVALID');
-  }
+  checkWire(ModelProtoSchema, WireReader.of(bytes));
+  return decode(bytes, { directory: options.directory });
 }
 
 /**
- * Reads and decodes a model file; external weights are looked up in its folder.
+ * Reads and decodes a model file; external weights are looked up in its folder. Large tensors stay in the file until
+ * they are asked for: they cannot be read any more once it is written to or replaced.
  * @throws as {@link decodeModel}, with `details.path`; FILE_MISSING; MODEL_TOO_LARGE above 2 GiB.
  */
-export async function readModel(path: string): Promise<Model> {
-  const bytes = await readModelFile(path);
+export function readModel(path: string): Promise<Model> {
   try {
-    return decodeModel(bytes, { directory: dirname(path) });
+    return Promise.resolve(ModelFile.read(path, (file) => modelOfFile(file, dirname(path))));
   } catch (thrown) {
     const error = toWhittleError(thrown, 'MODEL_INVALID');
-    throw new WhittleError(error.code, `${path}: ${error.message}`, { ...error.details, path }, error);
+    return Promise.reject(
+      new WhittleError(error.code, `${path}: ${error.message}`, { ...error.details, path }, error),
+    );
+  }
+}
+
+function modelOfFile(file: ModelFile, directory: string): Model {
+  if (file.byteLength > MAX_MODEL_BYTES) throw tooLarge(file.path, file.byteLength);
+  const { bytes, deferred } = file.outline();
+  const model = decode(bytes, { directory, deferred });
+  // A tensor that is only passed on needs its values in memory.
+  return deferred.complete ? model : decode(file.all(), { directory });
+}
+
+function decode(bytes: Uint8Array, source: TensorSource): Model {
+  try {
+    return modelOf(fromBinary(ModelProtoSchema, bytes), source);
+  } catch (error) {
+    throw toWhittleError(error, 'MODEL_INVALID');
   }
 }
 
@@ -78,18 +93,6 @@ export function* initializersOf(graph: Graph): Generator<Initializer> {
   for (const node of graph.nodes) for (const subgraph of subgraphsOf(node)) yield* initializersOf(subgraph);
 }
 
-async function readModelFile(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = await stat(path);
-    if (size > MAX_MODEL_BYTES) throw tooLarge(path, size);
-    const buffer = await readFile(path);
-    return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
-  } catch (error) {
-    if (error instanceof WhittleError) throw error;
-    throw new WhittleError('FILE_MISSING', `Cannot read the model ${path}`, { path }, error);
-  }
-}
-
 function tooLarge(what: string, size: number): WhittleError {
   return new WhittleError(
     'MODEL_TOO_LARGE',
@@ -100,13 +103,13 @@ function tooLarge(what: string, size: number): WhittleError {
 
 const MODELLED = ['irVersion', 'graph'];
 
-function modelOf(message: ModelProto, directory: string | undefined): Model {
+function modelOf(message: ModelProto, source: TensorSource): Model {
   if (message.graph === undefined)
     throw new WhittleError('MODEL_INVALID', 'The model has no graph: it is empty or not an ONNX model');
   return {
     irVersion: message.irVersion,
     opsets: opsetsOf(message),
-    graph: decodeGraph(message.graph, directory),
+    graph: decodeGraph(message.graph, source),
     metadata: new Map(message.metadataProps.map((entry) => [entry.key, entry.value])),
     ...preservedIn(preserve(ModelProtoSchema, message, [...MODELLED, ...plainEntries(message)])),
   };

@@ -2,6 +2,7 @@ import { realpathSync, statSync } from 'node:fs';
 import { isAbsolute, join, normalize, sep } from 'node:path';
 import type { TensorProto } from 'onnx-buf';
 import { WhittleError } from '../core/index.js';
+import { fileVersion } from './file-content.js';
 import type { TensorContent } from './model.js';
 
 /**
@@ -20,14 +21,15 @@ export function externalContent(
   const path = resolveInside(tensor.name, directory, entries.get('location') ?? '');
   const offset = count(tensor.name, 'offset', entries.get('offset') ?? '0');
   const byteLength = count(tensor.name, 'length', entries.get('length') ?? String(expectedBytes));
-  const size = statSync(path).size;
+  const stats = statSync(path, { bigint: true });
+  const size = Number(stats.size);
   if (byteLength !== expectedBytes || offset + byteLength > size)
     throw new WhittleError(
       'MODEL_INVALID',
       `Tensor ${tensor.name} needs ${expectedBytes} bytes, but names ${byteLength} at ${offset} of a file of ${size}`,
       { tensor: tensor.name, path, offset, byteLength, expectedBytes, size },
     );
-  return { kind: 'file', path, offset, byteLength };
+  return { kind: 'file', path, offset, byteLength, version: fileVersion(stats) };
 }
 
 function resolveInside(tensor: string, directory: string | undefined, location: string): string {

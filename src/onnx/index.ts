@@ -4,7 +4,7 @@ export type { Ops } from './builder.js';
 export { attributesOf } from './attributes.js';
 export type { Attributes } from './attributes.js';
 export { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
-export { byteLength, bytesOf, initializerOf, tensorOf } from './tensors.js';
+export { byteLength, bytesOf, contentChunks, initializerOf, tensorOf } from './tensors.js';
 export { freshName, namesInUse, subgraphsOf } from './names.js';
 export { decodeModel, encodeModel, readModel } from './codec.js';
 export {
@@ -22,5 +22,5 @@ export { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './
 export { checkModel } from './check-model.js';
 export { probeShapes } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';
-export { contentChunks, writeModel } from './write-model.js';
+export { writeModel } from './write-model.js';
 export { float16ToFloat32, bfloat16ToFloat32 } from './half-kernel.js';

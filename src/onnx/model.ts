@@ -73,5 +73,15 @@ export interface Initializer {
 export type TensorContent =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'strings'; readonly values: readonly Uint8Array[] }
-  /** External data, read only when asked for. `sha256` is known where the file is named by its content. */
-  | { readonly kind: 'file'; readonly path: string; readonly offset: number; readonly byteLength: number };
+  | FileContent;
+
+/** Values that are read from a file only when they are asked for. */
+export interface FileContent {
+  readonly kind: 'file';
+  /** Absolute, without symbolic links. */
+  readonly path: string;
+  readonly offset: number;
+  readonly byteLength: number;
+  /** Which file it was when the model was read ({@link fileVersion}): another's bytes are refused. Not checked if absent. */
+  readonly version?: string;
+}

@@ -1,8 +1,10 @@
 import { elementCount, WhittleError } from '../core/index.js';
 import type { Tensor } from '../core/index.js';
 import { dataTypeFacts, packedBytes } from './dtypes.js';
-import { readFileContent } from './file-content.js';
+import { fileContentChunks, readFileContent } from './file-content.js';
 import type { Initializer, TensorContent } from './model.js';
+
+const CHUNK_BYTES = 4 * 1024 * 1024;
 
 /**
  * The values of an initializer. The array looks at the initializer's own bytes where they are aligned, else at a copy:
@@ -46,6 +48,14 @@ export function bytesOf(initializer: Initializer): Uint8Array {
   throw new WhittleError('GRAPH_UNSUPPORTED', `Tensor ${name} holds strings, which have no raw bytes`, {
     tensor: name,
   });
+}
+
+/** The bytes in pieces, so that a tensor of any size passes through little memory. Do not write to them. */
+export function* contentChunks({ name, content }: Initializer): Generator<Uint8Array> {
+  if (content.kind === 'bytes')
+    for (let start = 0; start < content.bytes.byteLength; start += CHUNK_BYTES)
+      yield content.bytes.subarray(start, start + CHUNK_BYTES);
+  if (content.kind === 'file') yield* fileContentChunks(name, content);
 }
 
 function contentOf(tensor: Tensor): TensorContent {

@@ -1,10 +1,24 @@
 import { ScalarType } from '@bufbuild/protobuf';
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { WireType } from '@bufbuild/protobuf/wire';
 import { WhittleError } from '../core/index.js';
+import type { WireReader } from './wire-reader.js';
 
 // The protobuf library stops at this many nested messages too.
 const MAX_DEPTH = 100;
+
+/** A length-delimited field of a message, by its bytes' places in the file. */
+export interface WireField {
+  readonly field: DescField;
+  readonly tagOffset: number;
+  readonly lengthOffset: number;
+  /** Of the value behind the length. */
+  readonly start: number;
+  readonly byteLength: number;
+}
+
+/** Told of a field that holds no message, and of the fields around it from the outside in. */
+export type WireVisitor = (payload: WireField, around: readonly WireField[]) => void;
 
 /**
  * Walks a protobuf message by its schema and refuses what the library would misread or report without a place: lengths
@@ -12,17 +26,20 @@ const MAX_DEPTH = 100;
  * skipped, so the cost is that of the structure and not of the weights.
  * @throws MODEL_INVALID with `details.byteOffset` and `details.field`.
  */
-export function checkWire(schema: DescMessage, bytes: Uint8Array): void {
-  new WireWalker(bytes).message(schema, bytes.byteLength, 0);
+export function checkWire(schema: DescMessage, reader: WireReader, visit?: WireVisitor): void {
+  new WireWalker(reader, visit).message(schema, reader.byteLength, 0);
 }
 
 class WireWalker {
-  readonly #reader: BinaryReader;
+  readonly #reader: WireReader;
+  readonly #visit: WireVisitor | undefined;
+  readonly #around: WireField[] = [];
   #field = '';
   #tagOffset = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#reader = new BinaryReader(bytes);
+  constructor(reader: WireReader, visit: WireVisitor | undefined) {
+    this.#reader = reader;
+    this.#visit = visit;
   }
 
   message(schema: DescMessage, end: number, depth: number): void {
@@ -32,7 +49,10 @@ class WireWalker {
       this.#field = schema.typeName;
       const [number, wireType] = this.#read(() => this.#reader.tag());
       const field = schema.fields.find((candidate) => candidate.number === number);
-      if (field === undefined) this.#read(() => this.#reader.skip(wireType, number));
+      if (field === undefined)
+        this.#read(() => {
+          this.#reader.skip(wireType, number);
+        });
       else this.#value(field, wireType, end, depth);
       if (this.#reader.pos > end) this.#fail('its value runs past the end of the message around it');
     }
@@ -45,15 +65,27 @@ class WireWalker {
       wireType === WireType.LengthDelimited && natural !== wireType && field.fieldKind === 'list';
     if (wireType !== natural && !packed) this.#fail(`it has wire type ${wireType}, not ${natural}`);
     if (wireType !== WireType.LengthDelimited) {
-      this.#read(() => this.#reader.skip(wireType, field.number));
+      this.#read(() => {
+        this.#reader.skip(wireType, field.number);
+      });
       return;
     }
-    const length = this.#read(() => this.#reader.uint32());
-    const valueEnd = this.#reader.pos + length;
-    if (valueEnd > end) this.#fail(`its ${length} bytes run past the end of the message around it`);
+    const tagOffset = this.#tagOffset;
+    const lengthOffset = this.#reader.pos;
+    const byteLength = this.#read(() => this.#reader.uint32());
+    const start = this.#reader.pos;
+    const valueEnd = start + byteLength;
+    if (valueEnd > end) this.#fail(`its ${byteLength} bytes run past the end of the message around it`);
+    const value: WireField = { field, tagOffset, lengthOffset, start, byteLength };
+    if (field.message !== undefined) {
+      this.#around.push(value);
+      this.message(field.message, valueEnd, depth + 1);
+      this.#around.pop();
+      return;
+    }
     if (packed) this.#numbers(natural, valueEnd);
-    else if (field.message !== undefined) this.message(field.message, valueEnd, depth + 1);
     else this.#reader.pos = valueEnd;
+    this.#visit?.(value, this.#around);
   }
 
   /** Packed numbers must end exactly where their field ends. */
@@ -65,7 +97,7 @@ class WireWalker {
       reader.pos = end;
       return;
     }
-    while (reader.pos < end) this.#read(() => reader.uint64());
+    while (reader.pos < end) this.#read(() => reader.varint());
     if (reader.pos > end) this.#fail('its last number is cut');
   }
 
