@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-const typescriptFiles = ['src/**/*.ts', 'loadtest/**/*.ts', 'test/**/*.ts', '*.config.ts'];
+const typescriptFiles = ['src/**/*.ts', 'loadtest/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts', '*.config.ts'];
 const javascriptFiles = ['**/*.js', '**/*.cjs', '**/*.mjs'];
 
 /** What the dashboard's scripts find in a browser. */

@@ -24,6 +24,9 @@ export interface VariantRow {
   /** Memory that only the variant's runner has. */
   readonly privateBytes?: number;
   readonly denseWeights: number;
+  /** Constants of dense layers and of tables, with their scales and zero points. */
+  readonly denseBytes: number;
+  readonly tableBytes: number;
   /** Median µs of one run, aligned with `timedRows`. */
   readonly runMicroseconds: readonly number[];
 }
@@ -88,7 +91,8 @@ function variantTable(rows: readonly VariantRow[]): string {
       header: 'private MB',
       cell: ({ privateBytes }) => (privateBytes === undefined ? '' : (privateBytes / 1e6).toFixed(1)),
     },
-    { header: 'dense weights', cell: ({ denseWeights }) => denseWeights },
+    { header: 'dense kB', cell: ({ denseBytes }) => (denseBytes / 1000).toFixed(0) },
+    { header: 'table kB', cell: ({ tableBytes }) => (tableBytes / 1000).toFixed(0) },
     ...TIMED_ROWS.map((count, place) => ({
       header: `µs, ${count} rows`,
       cell: ({ runMicroseconds }: VariantRow) => runMicroseconds[place]?.toFixed(0) ?? '',

@@ -45,10 +45,15 @@ export async function variantRows(
         ownBytes: fileBytes + sum([...weights]) - shared,
         sharedBytes: shared,
         ...(runner.privateBytes === undefined ? {} : { privateBytes: runner.privateBytes }),
-        denseWeights: modelStats(must(models.get(name), name)).denseWeights,
+        ...sizesOf(must(models.get(name), name)),
         runMicroseconds: must(runTimes.get(name), `run times of ${name}`),
       };
     });
+}
+
+function sizesOf(model: Model): Pick<VariantRow, 'denseWeights' | 'denseBytes' | 'tableBytes'> {
+  const { denseWeights, denseBytes, tableBytes } = modelStats(model);
+  return { denseWeights, denseBytes, tableBytes };
 }
 
 /** External weight files of a model with their bytes. */
