@@ -20,6 +20,7 @@ export { constantInfo, constantTensor } from './constants.js';
 export type { TensorInfo } from './constant-moves.js';
 export { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
 export { checkModel } from './check-model.js';
+export { withModelSession } from './model-session.js';
 export { probeShapes } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';
 export { writeModel } from './write-model.js';

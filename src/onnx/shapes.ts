@@ -1,7 +1,7 @@
 import { must, WhittleError } from '../core/index.js';
 import type { DataType, OpenSession, Tensor, TensorMap } from '../core/index.js';
-import { encodeModel } from './codec.js';
 import type { Graph, Model, ValueInfo } from './model.js';
+import { withModelSession } from './model-session.js';
 
 /** Type and shape of a value as it was seen. */
 export interface ProbedValue {
@@ -15,7 +15,7 @@ export interface ProbedValue {
 /**
  * Types and shapes of all tensors of the main graph (inputs, initializers, every node's outputs), found by running the
  * model with each of them as an output. Feed batches of different sizes to learn which dimensions depend on the batch.
- * Sequences and values inside subgraphs are left out. External weights are read in.
+ * Sequences and values inside subgraphs are left out. Models of any size can be probed.
  * @throws MODEL_INVALID where ONNX Runtime cannot run the model; GRAPH_UNSUPPORTED where a rank changes between runs.
  */
 export async function probeShapes(
@@ -24,22 +24,23 @@ export async function probeShapes(
   feeds: TensorMap,
   otherFeeds?: TensorMap,
 ): Promise<ReadonlyMap<string, ProbedValue>> {
-  const bytes = encodeModel({ ...model, graph: withAllOutputs(model.graph) });
   // Optimizations would remove nodes, and some break where an inner value is an output.
-  const session = await openSession(bytes, { optimization: 'disabled' });
-  try {
-    const first: TensorMap = { ...feeds, ...(await session.run(feeds)) };
-    const second: TensorMap =
-      otherFeeds === undefined ? first : { ...otherFeeds, ...(await session.run(otherFeeds)) };
-    const shapes = new Map<string, ProbedValue>();
-    for (const { name, dtype, dims } of model.graph.initializers.values())
-      shapes.set(name, { dtype, dims, dynamic: dims.map(() => false) });
-    for (const [name, tensor] of Object.entries(first))
-      shapes.set(name, compare(name, tensor, must(second[name], `second run's ${name}`)));
-    return shapes;
-  } finally {
-    await session.release();
-  }
+  return withModelSession(
+    { ...model, graph: withAllOutputs(model.graph) },
+    openSession,
+    async (session) => {
+      const first: TensorMap = { ...feeds, ...(await session.run(feeds)) };
+      const second: TensorMap =
+        otherFeeds === undefined ? first : { ...otherFeeds, ...(await session.run(otherFeeds)) };
+      const shapes = new Map<string, ProbedValue>();
+      for (const { name, dtype, dims } of model.graph.initializers.values())
+        shapes.set(name, { dtype, dims, dynamic: dims.map(() => false) });
+      for (const [name, tensor] of Object.entries(first))
+        shapes.set(name, compare(name, tensor, must(second[name], `second run's ${name}`)));
+      return shapes;
+    },
+    { optimization: 'disabled' },
+  );
 }
 
 function withAllOutputs(graph: Graph): Graph {

@@ -1,5 +1,5 @@
 import { must, toWhittleError, WhittleError } from '../../core/index.js';
-import type { OpenSession, Tensor, TensorMap } from '../../core/index.js';
+import type { Session, Tensor, TensorMap } from '../../core/index.js';
 import type { Graph, Model, ValueInfo } from '../../onnx/index.js';
 import { layerName } from '../graph/dense-layers.js';
 import { generateFeed } from '../calibration/generate-feed.js';
@@ -70,12 +70,12 @@ function runAll(
   { openSession }: PassContext,
   optimization: 'all' | 'disabled' = 'all',
 ): Promise<TensorMap[]> {
-  const open: OpenSession = (path) => openSession(path, { optimization });
-  return withSession(model, open, async (session) => {
+  const run = async (session: Session): Promise<TensorMap[]> => {
     const results: TensorMap[] = [];
     for (const feed of feeds) results.push(await session.run(feed));
     return results;
-  });
+  };
+  return withSession(model, openSession, run, { optimization });
 }
 
 async function runBatch(model: Model, batch: TensorMap, context: PassContext): Promise<TensorMap[]> {
