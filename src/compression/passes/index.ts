@@ -3,10 +3,12 @@ import { dynamicBatchPass } from './dynamic-batch.js';
 import { lowRankPass } from './low-rank.js';
 import { pruneStructuredPass } from './prune-structured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
+import { quantizeTablesPass } from './quantize-tables.js';
 
 /** Every pass by the name that recipes use. */
 export const PASSES = {
   'quantize-dynamic': quantizeDynamicPass,
+  'quantize-tables': quantizeTablesPass,
   'prune-structured': pruneStructuredPass,
   'low-rank': lowRankPass,
   'dynamic-batch': dynamicBatchPass,
