@@ -1,5 +1,6 @@
 export type { PassContext } from './pass.js';
 export { quantizeDynamic } from './passes/quantize-dynamic.js';
+export { quantizeStatic } from './passes/quantize-static.js';
 export { pruneStructured } from './passes/prune-structured.js';
 export { lowRank } from './passes/low-rank.js';
 export { dynamicBatch } from './passes/dynamic-batch.js';

@@ -56,6 +56,8 @@ export interface LayerChange {
    * where the pass used them, else of the weights.
    */
   readonly relativeError: number;
+  /** Where it was measured: error of the model's outputs where this layer alone is changed, as `relativeRms`. */
+  readonly sensitivity?: number;
 }
 
 /** A layer that a pass could have meant but left as it was. */
@@ -76,11 +78,18 @@ export const SHARE = { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1 
 
 /**
  * The calibration feeds.
+ * @param hasBasis whether the pass has a parameter `basis`, by which it would do without.
  * @throws RECIPE_INVALID where there are none: a pass never falls back to weights by itself.
  */
-export function calibrationOf(context: PassContext, pass: string): readonly TensorMap[] {
+export function calibrationOf(context: PassContext, pass: string, hasBasis = true): readonly TensorMap[] {
   const { calibration = [] } = context;
   if (calibration.length > 0) return calibration;
+  if (!hasBasis)
+    throw new WhittleError('RECIPE_INVALID', `${pass} needs calibration requests: give some`, {
+      pass,
+      field: 'calibration',
+      allowed: 'one request or more',
+    });
   throw new WhittleError(
     'RECIPE_INVALID',
     `${pass} needs calibration requests: give some, or set basis to "weights"`,

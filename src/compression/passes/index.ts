@@ -3,11 +3,13 @@ import { dynamicBatchPass } from './dynamic-batch.js';
 import { lowRankPass } from './low-rank.js';
 import { pruneStructuredPass } from './prune-structured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
+import { quantizeStaticPass } from './quantize-static.js';
 import { quantizeTablesPass } from './quantize-tables.js';
 
 /** Every pass by the name that recipes use. */
 export const PASSES = {
   'quantize-dynamic': quantizeDynamicPass,
+  'quantize-static': quantizeStaticPass,
   'quantize-tables': quantizeTablesPass,
   'prune-structured': pruneStructuredPass,
   'low-rank': lowRankPass,

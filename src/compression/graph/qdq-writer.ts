@@ -1,0 +1,277 @@
+import { elementCount, float32, float32Data, must } from '../../core/index.js';
+import type { Tensor } from '../../core/index.js';
+import { constantInfo, constantTensor, freshName, namesInUse } from '../../onnx/index.js';
+import type { Graph, Model, Node } from '../../onnx/index.js';
+import type { ActivationScale } from '../calibration/clipping.js';
+import { quantizeByRows } from '../kernels/conv-weight-kernel.js';
+import { quantizeMatrix } from '../kernels/quantize-kernel.js';
+import { eightBitValues } from './eight-bit-values.js';
+import type { EightBitValue } from './eight-bit-values.js';
+import { CONTRIB, GraphEdit } from './graph-edit.js';
+import type { NodeWriter } from './graph-edit.js';
+import { behindRelu, isOutput, readersOf } from './readers.js';
+import type { StaticLayer } from './static-layers.js';
+
+/** What is to be quantized, and how. */
+export interface QdqPlan {
+  readonly layers: readonly StaticLayer[];
+  /** By value: what the layers read, and what {@link eightBitValues} names. */
+  readonly scales: ReadonlyMap<string, ActivationScale>;
+  /** Layers whose input is a matrix. */
+  readonly matrixInputs: ReadonlySet<StaticLayer>;
+  /** Largest 8-bit value of a weight. */
+  readonly weightLimit: number;
+  readonly perChannel: boolean;
+}
+
+/** ai.onnx version in which DequantizeLinear got an axis; before, ONNX Runtime's own operator has one. */
+const AXIS_OPSET = 13;
+
+/** Largest bias in its own steps; half of what int32 holds, the other half is for the sum of products. */
+const BIAS_LIMIT = 2 ** 30;
+
+/**
+ * Writes layers with QuantizeLinear and DequantizeLinear around them, in the forms that ONNX Runtime 1.30 makes 8-bit
+ * kernels of (each was found by looking at the optimized model):
+ *
+ * - A dense layer on a matrix, whose result only other quantized layers read (behind a Relu or not): Gemm with an int32
+ *   bias, which becomes QGemm with an 8-bit result.
+ * - Any other dense layer: MatMul, which becomes MatMulIntegerToFloat, and Sum for the bias. An Add there, or a Relu
+ *   right behind, would be fused with the MatMul into a float32 Gemm that dequantizes its weights in every run.
+ * - A convolution with an int32 bias and an 8-bit result, behind its Relu where it has one: QLinearConv.
+ *
+ * Answers the model and the relative error of each layer's weights.
+ */
+export function writeQdq(
+  model: Model,
+  plan: QdqPlan,
+): { model: Model; weightErrors: ReadonlyMap<StaticLayer, number> } {
+  const writer = new QdqWriter(model, plan);
+  return { model: writer.write(), weightErrors: writer.weightErrors };
+}
+
+interface QuantizedWeight {
+  readonly values: Tensor;
+  readonly scales: Float32Array;
+  readonly relativeError: number;
+}
+
+class QdqWriter {
+  readonly weightErrors = new Map<StaticLayer, number>();
+  readonly #graph: Graph;
+  readonly #edit: GraphEdit;
+  readonly #plan: QdqPlan;
+  readonly #domain: string;
+  readonly #names: Set<string>;
+  readonly #stored: ReadonlyMap<string, EightBitValue>;
+  /** Dequantized copies of what layers read, by the value's name. */
+  readonly #inputs = new Map<string, string>();
+  readonly #layerOf: ReadonlyMap<Node, StaticLayer>;
+
+  constructor(model: Model, plan: QdqPlan) {
+    this.#graph = model.graph;
+    this.#edit = new GraphEdit(model);
+    this.#plan = plan;
+    this.#domain = (model.opsets.get('') ?? 0) < AXIS_OPSET ? CONTRIB : '';
+    this.#names = namesInUse(model.graph);
+    this.#stored = eightBitValues(model.graph, plan.layers);
+    this.#layerOf = new Map(plan.layers.map((layer) => [layer.node, layer]));
+  }
+
+  write(): Model {
+    const storedBy = new Map([...this.#stored].map(([value, { node }]) => [node, value]));
+    for (const node of this.#graph.nodes) {
+      const layer = this.#layerOf.get(node);
+      const value = storedBy.get(node);
+      if (layer?.kind === 'dense') this.#writeDense(layer);
+      else if (layer !== undefined) this.#writeConv(layer, value);
+      else if (value !== undefined) {
+        const nodes = this.#edit.writer(value);
+        this.#writeStored(nodes, node, value);
+        this.#edit.replace(node, nodes.nodes);
+      }
+    }
+    return this.#edit.build();
+  }
+
+  #writeDense(layer: StaticLayer): void {
+    const nodes = this.#edit.writer(layer.name);
+    const input = this.#input(nodes, layer);
+    const { values, scales, relativeError } = this.#denseWeight(layer);
+    this.weightErrors.set(layer, relativeError);
+    const weight = this.#dequantized(nodes, layer.weightName, values, scales, 1);
+    const bias = this.#givesEightBits(layer) ? this.#wholeBias(layer, scales) : undefined;
+    if (bias === undefined) this.#writeFloatResult(nodes, layer, input, weight);
+    else {
+      const added =
+        bias === 'none' ? [] : [this.#dequantized(nodes, `${layer.name}/bias`, bias.values, bias.scales, 0)];
+      nodes.value('Gemm', [input, weight, ...added], {}, layer.output);
+    }
+    this.#edit.replace(layer.node, nodes.nodes);
+    if (layer.biasNode !== undefined) this.#edit.replace(layer.biasNode, []);
+  }
+
+  /** MatMul and Sum, also where there is no bias: of one value it is that value. */
+  #writeFloatResult(nodes: NodeWriter, layer: StaticLayer, input: string, weight: string): void {
+    const product = nodes.value('MatMul', [input, weight]);
+    const { bias } = layer;
+    if (bias === undefined) nodes.value('Sum', [product], {}, layer.output);
+    else nodes.value('Sum', [product, this.#scaledBias(layer, bias)], {}, layer.output);
+  }
+
+  #scaledBias({ name }: StaticLayer, bias: { readonly name: string; readonly beta: number }): string {
+    if (bias.beta === 1) return bias.name;
+    const tensor = must(constantTensor(this.#graph, bias.name), 'bias');
+    const data = float32Data(tensor).map((value) => bias.beta * value);
+    return this.#edit.tensor(`${name}/bias`, float32(data, tensor.dims));
+  }
+
+  #writeConv(layer: StaticLayer, stored: string | undefined): void {
+    const nodes = this.#edit.writer(layer.name);
+    const input = this.#input(nodes, layer);
+    const bias = this.#biasVector(layer);
+    const { values, scales, relativeError } = this.#convWeight(layer, bias);
+    this.weightErrors.set(layer, relativeError);
+    const weight = this.#dequantized(nodes, layer.weightName, values, scales, 0);
+    const inputs = [input, weight];
+    if (bias !== undefined) {
+      const steps = must(wholeSteps(bias, this.#scaleOf(layer), scales), 'bias in int32');
+      inputs.push(this.#dequantized(nodes, `${layer.name}/bias`, steps.values, steps.scales, 0));
+    }
+    const node = { ...layer.node, inputs };
+    if (stored === undefined) nodes.nodes.push(node);
+    else this.#writeStored(nodes, node, stored);
+    this.#edit.replace(layer.node, nodes.nodes);
+  }
+
+  /** The node with its result quantized and dequantized again, under the name that the result had. */
+  #writeStored(nodes: NodeWriter, node: Node, value: string): void {
+    const real = freshName(this.#names, `${value}/real`);
+    nodes.nodes.push({ ...node, outputs: [real, ...node.outputs.slice(1)] });
+    this.#roundTrip(nodes, real, must(this.#stored.get(value), value).scaleOf, value);
+  }
+
+  /** The name under which a layer reads its input. */
+  #input(nodes: NodeWriter, { input }: StaticLayer): string {
+    if (this.#stored.has(input)) return input;
+    const known = this.#inputs.get(input);
+    if (known !== undefined) return known;
+    const read = this.#roundTrip(nodes, input, input);
+    this.#inputs.set(input, read);
+    return read;
+  }
+
+  #scaleOf({ input }: StaticLayer): ActivationScale {
+    return this.#scaleAt(this.#stored.get(input)?.scaleOf ?? input);
+  }
+
+  #scaleAt(value: string): ActivationScale {
+    return must(this.#plan.scales.get(value), `scale of ${value}`);
+  }
+
+  /** QuantizeLinear and DequantizeLinear. */
+  #roundTrip(nodes: NodeWriter, from: string, scaleOf: string, output?: string): string {
+    const { scale, zeroPoint } = this.#scaleAt(scaleOf);
+    const parameters = [
+      this.#edit.sharedTensor(`${scaleOf}/scale`, float32(Float32Array.of(scale), [])),
+      this.#edit.sharedTensor(`${scaleOf}/zero_point`, {
+        dtype: 'uint8',
+        dims: [],
+        data: Uint8Array.of(zeroPoint),
+      }),
+    ];
+    const stored = nodes.value('QuantizeLinear', [from, ...parameters], {}, undefined, this.#domain);
+    return nodes.value('DequantizeLinear', [stored, ...parameters], {}, output, this.#domain);
+  }
+
+  /** A stored tensor with a scale, or one for each entry of an axis, and zero points of 0. */
+  #dequantized(nodes: NodeWriter, base: string, values: Tensor, scales: Float32Array, axis: number): string {
+    const single = scales.length === 1;
+    const dims = single ? [] : [scales.length];
+    const zeros = values.dtype === 'int32' ? new Int32Array(scales.length) : new Int8Array(scales.length);
+    const inputs = [
+      this.#edit.sharedTensor(`${base}/${values.dtype}`, values),
+      this.#edit.sharedTensor(`${base}/scales`, float32(scales, dims)),
+      this.#edit.sharedTensor(`${base}/zero_points`, { dtype: values.dtype, dims, data: zeros }),
+    ];
+    return nodes.value('DequantizeLinear', inputs, single ? {} : { axis }, undefined, this.#domain);
+  }
+
+  #denseWeight({ weightName, weightDims, weightTransposed, outputs, alpha }: StaticLayer): QuantizedWeight {
+    const weight = float32Data(must(constantTensor(this.#graph, weightName), 'weights'));
+    const inputs = elementCount(weightDims) / outputs;
+    const { weightLimit, perChannel } = this.#plan;
+    const shape = { count: 1, inputs, outputs, transposed: weightTransposed };
+    const { values, scales, relativeError } = quantizeMatrix(weight, shape, weightLimit, perChannel);
+    return {
+      values: { dtype: 'int8', dims: [inputs, outputs], data: values },
+      scales: scales.map((scale) => alpha * scale),
+      relativeError,
+    };
+  }
+
+  #convWeight(layer: StaticLayer, bias: Float32Array | undefined): QuantizedWeight {
+    const { weightName, weightDims, outputs } = layer;
+    const weight = float32Data(must(constantTensor(this.#graph, weightName), 'weights'));
+    const values = new Int8Array(weight.length);
+    const scales = new Float32Array(outputs);
+    const inputScale = this.#scaleOf(layer).scale;
+    // A bias that is large beside all weights of its output would not fit into int32 in their steps.
+    const least = Float64Array.from(
+      scales,
+      (_, row) => Math.abs(bias?.[row] ?? 0) / (inputScale * BIAS_LIMIT),
+    );
+    const { weightLimit, perChannel } = this.#plan;
+    const relativeError = quantizeByRows(weight, outputs, weightLimit, perChannel, least, values, scales);
+    const tensor: Tensor = { dtype: 'int8', dims: weightDims, data: values };
+    return { values: tensor, scales: perChannel ? scales : scales.slice(0, 1), relativeError };
+  }
+
+  /** Whether ONNX Runtime can have the result in 8 bits: nothing but quantized layers read it, as their input. */
+  #givesEightBits(layer: StaticLayer): boolean {
+    if (!this.#plan.matrixInputs.has(layer)) return false;
+    const end = behindRelu(this.#graph, layer.output);
+    const readers = readersOf(this.#graph, end);
+    const alone = readers.every((reader) => this.#layerOf.get(reader)?.input === end);
+    return readers.length > 0 && alone && !isOutput(this.#graph, end);
+  }
+
+  /** The bias in int32 steps; 'none' where there is none, undefined where it cannot be had so. */
+  #wholeBias(layer: StaticLayer, scales: Float32Array): WholeSteps | 'none' | undefined {
+    if (layer.bias === undefined) return 'none';
+    const bias = this.#biasVector(layer);
+    return bias === undefined ? undefined : wholeSteps(bias, this.#scaleOf(layer), scales);
+  }
+
+  /** The bias with beta, `[outputs]`; undefined where there is none, or it is no constant vector. */
+  #biasVector({ bias, outputs }: StaticLayer): Float32Array | undefined {
+    const info = bias === undefined ? undefined : constantInfo(this.#graph, bias.name);
+    if (bias === undefined || info?.dtype !== 'float32') return undefined;
+    const count = elementCount(info.dims);
+    if (count !== 1 && (count !== outputs || info.dims.at(-1) !== outputs)) return undefined;
+    const data = float32Data(must(constantTensor(this.#graph, bias.name), 'bias'));
+    return Float32Array.from({ length: outputs }, (_, at) => bias.beta * (data[at % count] ?? 0));
+  }
+}
+
+interface WholeSteps {
+  readonly values: Tensor;
+  readonly scales: Float32Array;
+}
+
+/** `bias[outputs]` in whole steps of input scale × weight scale; undefined where one does not fit. */
+function wholeSteps(
+  bias: Float32Array,
+  { scale }: ActivationScale,
+  weightScales: Float32Array,
+): WholeSteps | undefined {
+  const scales = weightScales.map((weightScale) => scale * weightScale);
+  const values = new Int32Array(bias.length);
+  for (const [at, value] of bias.entries()) {
+    const steps = Math.round(value / (scales[at % scales.length] ?? 1));
+    // A little more is let through: the limit of a convolution's scales is rounded.
+    if (!(Math.abs(steps) <= 1.01 * BIAS_LIMIT)) return undefined;
+    values[at] = steps;
+  }
+  return { values: { dtype: 'int32', dims: [bias.length], data: values }, scales };
+}

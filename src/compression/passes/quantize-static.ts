@@ -1,0 +1,251 @@
+import { elementCount, must } from '../../core/index.js';
+import type { TensorMap } from '../../core/index.js';
+import { probeShapes } from '../../onnx/index.js';
+import type { Model } from '../../onnx/index.js';
+import { activationScale, entropyRange, mseRange, percentileRange } from '../calibration/clipping.js';
+import type { ActivationScale, CalibrationMethod } from '../calibration/clipping.js';
+import { observeHistograms, observeRanges } from '../calibration/ranges.js';
+import type { Histogram, ValueRange } from '../calibration/ranges.js';
+import { measureSensitivity, someFeeds } from '../calibration/sensitivity.js';
+import type { Sensitivities } from '../calibration/sensitivity.js';
+import { valueErrors } from '../calibration/value-errors.js';
+import { eightBitValues } from '../graph/eight-bit-values.js';
+import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
+import { writeQdq } from '../graph/qdq-writer.js';
+import type { QdqPlan } from '../graph/qdq-writer.js';
+import { findStaticLayers, hasFiniteConstants, STATIC_OPERATORS } from '../graph/static-layers.js';
+import type { StaticLayer, StaticLayers, StaticOperator } from '../graph/static-layers.js';
+import { calibrationOf } from '../pass.js';
+import type { LayerChange, LeftLayer, Pass, PassContext, PassDefinition } from '../pass.js';
+
+export interface QuantizeStaticParameters {
+  /** How the range of a value is chosen from what the calibration requests show. Default `min-max`. */
+  readonly calibration?: CalibrationMethod;
+  /** Share of the values that `percentile` covers, of 100. Default 99.99. */
+  readonly percentile?: number;
+  /** Inputs of layers around zero (zero point 128; 0 for what is never negative), not over their range. Default false. */
+  readonly symmetric?: boolean;
+  /** One scale an output, not one for all weights of a layer. Default true. */
+  readonly perChannel?: boolean;
+  /** Keep weights to 7 bits, for CPUs without VNNI, whose 8-bit kernels saturate. Default false. */
+  readonly reduceRange?: boolean;
+  /** Dense layers with fewer weights stay float32. Default 4096. */
+  readonly minWeights?: number;
+  /** Names of layers or weights to leave as they are; `*` stands for any text, `?` for one character. */
+  readonly exclude?: readonly string[];
+  /** Operators whose layers are quantized. Default all: MatMul, Gemm, Conv. */
+  readonly operators?: readonly StaticOperator[];
+  /** Measures each layer's part in the error, and leaves this many of the most sensitive in float32. */
+  readonly keepFloat?: number;
+  /** Measures each layer's part, and leaves the most sensitive in float32 until the outputs are this close. */
+  readonly maxRelativeError?: number;
+}
+
+/**
+ * Static int8: weights are stored in 8 bits, symmetric; what layers read is quantized to uint8 with a scale that the
+ * calibration requests gave, so that a row's scores depend on that row alone. Written as QuantizeLinear and
+ * DequantizeLinear, which ONNX Runtime fuses into 8-bit kernels ({@link writeQdq}). Handles MatMul (inputs of any
+ * rank), Gemm and Conv of the main graph with constant float32 weights, from opset 10 on; models from opset 7 on are
+ * raised where all their operators mean the same there.
+ */
+export function quantizeStatic(parameters: QuantizeStaticParameters = {}): Pass {
+  return async (given, context) => {
+    const feeds = calibrationOf(context, 'quantize-static', false);
+    const { model, layers, left } = chosenLayers(given, parameters);
+    const job: Job = { model, parameters, feeds, context, left: [...left] };
+    const scales = await calibrate(job, layers);
+    const plan = await planOf(job, layers, scales);
+    const kept = await keepSensitive(job, plan);
+    const final = { ...plan, layers: plan.layers.filter((layer) => kept?.kept.has(layer) !== true) };
+    if (final.layers.length === 0) return { model: given, report: { changed: [], left: job.left } };
+    const { model: quantized, weightErrors } = writeQdq(model, final);
+    const errors = await layerErrors(job, quantized, final.layers);
+    const changed = final.layers.map((layer) => changeOf(layer, final, weightErrors, errors, kept));
+    return { model: quantized, report: { changed, left: job.left } };
+  };
+}
+
+interface Job {
+  readonly model: Model;
+  readonly parameters: QuantizeStaticParameters;
+  readonly feeds: readonly TensorMap[];
+  readonly context: PassContext;
+  /** Grows. */
+  readonly left: LeftLayer[];
+}
+
+function refuse({ left }: Job, { name, node }: StaticLayer, reason: string): void {
+  left.push({ layer: name, op: node.op, reason });
+}
+
+function chosenLayers(
+  given: Model,
+  { exclude = [], operators = STATIC_OPERATORS, minWeights = 4096 }: QuantizeStaticParameters,
+): StaticLayers {
+  const found = findStaticLayers(given);
+  const namesOf = ({ name, weightName }: StaticLayer): readonly string[] => [name, weightName];
+  const excluded = excludedBy(exclude, found.layers.map(namesOf), 'quantize-static');
+  const left: LeftLayer[] = [...found.left];
+  const refusal = (layer: StaticLayer): string | undefined => {
+    const weights = elementCount(layer.weightDims);
+    if (excluded(namesOf(layer))) return 'excluded by name';
+    if (!operators.some((operator) => operator === layer.node.op))
+      return `operators does not name ${layer.node.op}`;
+    // A convolution uses each of its weights at many places.
+    if (layer.kind === 'dense' && weights < minWeights)
+      return `${weights} weights are fewer than minWeights ${minWeights}`;
+    return hasFiniteConstants(found.model.graph, layer) ? undefined : 'the weights are not all finite';
+  };
+  const layers: StaticLayer[] = [];
+  for (const layer of found.layers) {
+    const reason = refusal(layer);
+    if (reason === undefined) layers.push(layer);
+    else left.push({ layer: layer.name, op: layer.node.op, reason });
+  }
+  return { model: found.model, layers, left };
+}
+
+/** Scales of all values that quantization of any of the layers could store in 8 bits; none for a value without a range. */
+async function calibrate(
+  { model, parameters, feeds, context }: Job,
+  layers: readonly StaticLayer[],
+): Promise<ReadonlyMap<string, ActivationScale>> {
+  const { calibration = 'min-max', symmetric = false } = parameters;
+  const stored = eightBitValues(model.graph, layers);
+  const names = new Set([
+    ...layers.map((layer) => layer.input),
+    ...[...stored.values()].map((value) => value.scaleOf),
+  ]);
+  const ranges = await observeRanges(model, [...names], feeds, context);
+  const histograms =
+    calibration === 'min-max'
+      ? new Map<string, Histogram>()
+      : await observeHistograms(model, ranges, feeds, context);
+  return new Map(
+    [...ranges].map(([name, range]) => {
+      const histogram = histograms.get(name);
+      const clipped = histogram === undefined ? range : clippedRange(histogram, parameters);
+      return [name, activationScale(clipped, symmetric)];
+    }),
+  );
+}
+
+function clippedRange(
+  histogram: Histogram,
+  { calibration, percentile = 99.99, symmetric = false }: QuantizeStaticParameters,
+): ValueRange {
+  if (calibration === 'percentile') return percentileRange(histogram, percentile);
+  return calibration === 'mse' ? mseRange(histogram, symmetric) : entropyRange(histogram);
+}
+
+/** The plan for all layers that can be had in 8 bits; names the others. */
+async function planOf(
+  job: Job,
+  layers: readonly StaticLayer[],
+  scales: ReadonlyMap<string, ActivationScale>,
+): Promise<QdqPlan> {
+  const { model, parameters, feeds, context } = job;
+  const usable = usableLayers(job, layers, scales);
+  const [feed = {}] = feeds;
+  const shapes = usable.length === 0 ? undefined : await probeShapes(model, context.openSession, feed);
+  const plan: QdqPlan = {
+    layers: usable,
+    scales,
+    matrixInputs: new Set(usable.filter((layer) => shapes?.get(layer.input)?.dims.length === 2)),
+    weightLimit: parameters.reduceRange === true ? 63 : 127,
+    perChannel: parameters.perChannel ?? true,
+  };
+  return plan;
+}
+
+/** The layers whose values all have scales. Without one layer, others may need scales of other values: so in turns. */
+function usableLayers(
+  job: Job,
+  layers: readonly StaticLayer[],
+  scales: ReadonlyMap<string, ActivationScale>,
+): readonly StaticLayer[] {
+  const stored = eightBitValues(job.model.graph, layers);
+  const missing = (layer: StaticLayer): string | undefined => {
+    const own = [...stored.values()].filter(({ node }) => node === layer.node).map(({ scaleOf }) => scaleOf);
+    return [layer.input, ...own].find((value) => !scales.has(stored.get(value)?.scaleOf ?? value));
+  };
+  const usable = layers.filter((layer) => missing(layer) === undefined);
+  if (usable.length === layers.length) return layers;
+  for (const layer of layers) {
+    const value = missing(layer);
+    if (value !== undefined)
+      refuse(job, layer, `${value} is empty or not finite on the calibration requests`);
+  }
+  return usableLayers(job, usable, scales);
+}
+
+/** Measures sensitivities where a parameter asks for it, and names what stays float32 for it. */
+async function keepSensitive(job: Job, plan: QdqPlan): Promise<Sensitivities<StaticLayer> | undefined> {
+  const { model, parameters, feeds, context } = job;
+  const { keepFloat, maxRelativeError } = parameters;
+  if (keepFloat === undefined && maxRelativeError === undefined) return undefined;
+  const changedWith = (layers: readonly StaticLayer[]): Model => writeQdq(model, { ...plan, layers }).model;
+  const limits = { keepFloat: keepFloat ?? plan.layers.length, maxRelativeError };
+  const sensitivities = await measureSensitivity(model, plan.layers, changedWith, limits, feeds, context);
+  for (const layer of plan.layers)
+    if (sensitivities.kept.has(layer))
+      refuse(
+        job,
+        layer,
+        `quantized alone it changes the outputs by ${percent(sensitivities.alone.get(layer))}`,
+      );
+  return sensitivities;
+}
+
+/** Error of each layer's result, those of the layers before it included, on a few of the feeds. */
+function layerErrors(
+  { model, feeds, context }: Job,
+  quantized: Model,
+  layers: readonly StaticLayer[],
+): Promise<ReadonlyMap<string, number>> {
+  const outputs = layers.map((layer) => layer.output);
+  return valueErrors(model, quantized, outputs, someFeeds(feeds), context);
+}
+
+function changeOf(
+  layer: StaticLayer,
+  plan: QdqPlan,
+  weightErrors: ReadonlyMap<StaticLayer, number>,
+  errors: ReadonlyMap<string, number>,
+  sensitivities: Sensitivities<StaticLayer> | undefined,
+): LayerChange {
+  const weights = elementCount(layer.weightDims);
+  const scales = plan.perChannel ? 'one scale an output' : 'one scale';
+  const sensitivity = sensitivities?.alone.get(layer);
+  return {
+    layer: layer.name,
+    change: `${layer.weightDims.join(' × ')} from float32 to int8, ${scales}; weights off by ${percent(weightErrors.get(layer))}`,
+    weightsBefore: weights,
+    weightsAfter: weights,
+    relativeError: must(errors.get(layer.output), layer.output),
+    ...(sensitivity === undefined ? {} : { sensitivity }),
+  };
+}
+
+function percent(share = 0): string {
+  return `${(100 * share).toPrecision(2)} %`;
+}
+
+/** As recipes name it. */
+export const quantizeStaticPass: PassDefinition<QuantizeStaticParameters> = {
+  summary:
+    'Weights and what layers read in 8 bits, with scales from calibration requests: a quarter of the bytes, the fastest form of int8, and no row depends on its batch.',
+  parameters: {
+    calibration: { enum: ['min-max', 'percentile', 'entropy', 'mse'] },
+    percentile: { type: 'number', exclusiveMinimum: 50, maximum: 100 },
+    symmetric: { type: 'boolean' },
+    perChannel: { type: 'boolean' },
+    reduceRange: { type: 'boolean' },
+    minWeights: { type: 'integer', minimum: 0 },
+    exclude: NAME_PATTERNS,
+    operators: { type: 'array', items: { enum: [...STATIC_OPERATORS] }, minItems: 1 },
+    keepFloat: { type: 'integer', minimum: 0 },
+    maxRelativeError: { type: 'number', minimum: 0 },
+  },
+  create: quantizeStatic,
+};
