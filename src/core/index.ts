@@ -5,6 +5,8 @@ export * from './random.js';
 export * from './hash.js';
 export * from './log.js';
 export { unwritable } from './unwritable.js';
+export { markdownTable } from './markdown-table.js';
+export type { TableColumn } from './markdown-table.js';
 export type * from './bundle.js';
 export { readManifest, verifyFiles, writeManifest } from './bundle-files.js';
 export { completeConfig, readConfig } from './config-file.js';
