@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readRecipe } from '../compression/index.js';
 import { createDemoWorld } from '../data/index.js';
-import { compressVariant } from './compress.js';
+import { compressVariant } from './compress/compress-bundle.js';
 import { parseCount, parseWholeNumber } from './options.js';
 import { createOutput } from './output.js';
 import { trainBundle } from './train.js';
@@ -54,7 +54,7 @@ async function buildDemo({ out, items, users, interactions, seed, json }: DemoOp
   await trainBundle(out, dataset, 'last-item', settings, { dataset: 'demo', world }, output);
   for (const name of ['int8', 'pruned', 'lowrank']) {
     output.note(`making variant ${name}`);
-    await compressVariant(out, name, 'full', await readRecipe(name), seed);
+    await compressVariant(out, { name, from: 'full', recipe: await readRecipe(name), seed }, output);
   }
   output.result({ bundle: out, world }, `${out}: full, int8, pruned and lowrank are ready`);
 }

@@ -13,3 +13,5 @@ export { modelStats, multiplyAddsPer100Rows } from './measure/model-stats.js';
 export { generateFeed } from './calibration/generate-feed.js';
 export { requestFeeds } from './calibration/request-feeds.js';
 export { exampleFeed, findFeeds } from './calibration/find-feeds.js';
+export { reportHtml } from './report/html.js';
+export { reportMarkdown, reportSummary } from './report/markdown.js';

@@ -18,7 +18,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return least <= Math.max(2, written.length / 3) ? known[edits.indexOf(least)] : undefined;
 }
 
-/** `; did you mean x?`, or nothing where no known name is near. */
+/** ` (did you mean x?)`, or nothing where no known name is near. */
 export function didYouMean(nearest: string | undefined): string {
-  return nearest === undefined ? '' : `; did you mean ${nearest}?`;
+  return nearest === undefined ? '' : ` (did you mean ${nearest}?)`;
 }

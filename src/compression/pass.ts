@@ -40,6 +40,8 @@ export interface PassResult {
 export interface PassReport {
   readonly changed: readonly LayerChange[];
   readonly left: readonly LeftLayer[];
+  /** For people: what holds for the result as a whole, a sentence each. */
+  readonly notes?: readonly string[];
 }
 
 /** A layer that a pass changed. */

@@ -2,7 +2,8 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { compressVariant } from '../../src/cli/compress.js';
+import { compressVariant } from '../../src/cli/compress/compress-bundle.js';
+import { createOutput } from '../../src/cli/output.js';
 import { createBundle, type CreatedBundle, type CreateOptions } from '../../src/cli/create/create-bundle.js';
 import { describeCreated } from '../../src/cli/create/describe-created.js';
 import { readRecipe } from '../../src/compression/index.js';
@@ -390,10 +391,8 @@ describe.skipIf(vespa === undefined || minilm === undefined)(
       for (const name of names) {
         const { before, after } = await compressVariant(
           at('compressed'),
-          name,
-          'full',
-          await readRecipe(name),
-          1,
+          { name, from: 'full', recipe: await readRecipe(name), seed: 1 },
+          createOutput(true),
         );
         expect(after.denseBytes).toBeLessThan(before.denseBytes / 2);
       }

@@ -83,6 +83,8 @@ describe('compress', () => {
       expect(variant).toBe(recipe);
       const written: unknown = JSON.parse(await readFile(at(`shop/${recipe}.report.json`), 'utf8'));
       expect(report).toEqual(written);
+      for (const extension of ['md', 'html'])
+        expect(await readFile(at(`shop/${recipe}.report.${extension}`), 'utf8')).toContain(`shop: ${recipe}`);
       const { before, after } = report as { before: { denseBytes: number }; after: { denseBytes: number } };
       expect(after.denseBytes).toBeLessThan(before.denseBytes / 2);
     }

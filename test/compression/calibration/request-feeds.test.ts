@@ -127,7 +127,7 @@ describe('what does not match', () => {
     [
       'a slip where a column is missing',
       { user: good.user, item: [1], histroy: [[1]] },
-      /no column for history; no input for histroy; did you mean history\?/,
+      /no column for history; no input for histroy \(did you mean history\?\)/,
     ],
     ['a null', { ...good, item: [null] }, /row 1, column item: it is null; allowed: whole numbers/],
     ['a null in a list', { ...good, user: [[1, null]] }, /column user: it is null/],
