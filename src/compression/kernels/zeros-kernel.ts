@@ -18,9 +18,9 @@ export function countZeros(
   count: ZeroCount,
 ): void {
   let { stored, fillers, gap } = count;
-  for (let i = 0; i < elements.length; i++) {
+  for (const element of elements) {
     // The BigInt zero is falsy as the number is.
-    if (elements[i]) {
+    if (element) {
       stored++;
       fillers += Math.floor(gap / (maxGap + 1));
       gap = 0;

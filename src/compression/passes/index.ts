@@ -2,6 +2,7 @@ import type { PassDefinition } from '../pass.js';
 import { dynamicBatchPass } from './dynamic-batch.js';
 import { lowRankPass } from './low-rank.js';
 import { pruneStructuredPass } from './prune-structured.js';
+import { pruneUnstructuredPass } from './prune-unstructured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
 import { quantizeStaticPass } from './quantize-static.js';
 import { quantizeTablesPass } from './quantize-tables.js';
@@ -12,6 +13,7 @@ export const PASSES = {
   'quantize-static': quantizeStaticPass,
   'quantize-tables': quantizeTablesPass,
   'prune-structured': pruneStructuredPass,
+  'prune-unstructured': pruneUnstructuredPass,
   'low-rank': lowRankPass,
   'dynamic-batch': dynamicBatchPass,
 } as const;
