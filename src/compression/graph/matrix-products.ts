@@ -62,6 +62,11 @@ export function storedWeight({ scope, weightName }: MatrixProduct): Float32Array
   return float32Data(must(constantTensor(visibleGraph(scope), weightName), 'weights'));
 }
 
+/** The names that an exclusion may go by: the layer's and its weights'. */
+export function namesOf({ name, weightName }: MatrixProduct): readonly string[] {
+  return [name, weightName];
+}
+
 /** Elements of the weights. */
 export function weightCount({ batch, inputs, outputs }: MatrixProduct): number {
   return elementCount(batch) * inputs * outputs;

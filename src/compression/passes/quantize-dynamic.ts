@@ -1,7 +1,7 @@
 import { elementCount, float32 } from '../../core/index.js';
 import { GraphEdit } from '../graph/graph-edit.js';
 import type { NodeWriter } from '../graph/graph-edit.js';
-import { findMatrixProducts, storedWeight, weightCount } from '../graph/matrix-products.js';
+import { findMatrixProducts, namesOf, storedWeight, weightCount } from '../graph/matrix-products.js';
 import type { MatrixProduct } from '../graph/matrix-products.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { turned, writeProduct } from '../graph/product-writer.js';
@@ -66,10 +66,6 @@ export function quantizeDynamic(parameters: QuantizeDynamicParameters = {}): Pas
       report: { changed, left: [...left, ...refused] },
     });
   };
-}
-
-function namesOf({ name, weightName }: MatrixProduct): readonly string[] {
-  return [name, weightName];
 }
 
 /** The value of a name in a graph, made once. */
