@@ -1,53 +1,8 @@
-import { choleskyInPlace, multiply, multiplyTransposed } from './linear-algebra-kernel.js';
-import type { Svd } from './svd-kernel.js';
-import { svd } from './svd-kernel.js';
-
-/** `W[inputs, outputs] ≈ first[inputs, rank] · second[rank, outputs]`. */
-export interface Factors {
-  readonly first: Float32Array;
-  readonly second: Float32Array;
-}
-
-/**
- * Singular value decomposition of `Lᵀ W`, where `L Lᵀ = gram` is the second moment of the layer's inputs: its values are
- * the sizes of the outputs' principal parts, so that cutting the last ones costs least on these inputs. Overwrites
- * `gram[inputs, inputs]`; undefined where `gram` is not positive definite or holds NaN.
- */
-export function whitenedSvd(
-  weight: Float64Array,
-  gram: Float64Array,
-  inputs: number,
-  outputs: number,
-): Svd | undefined {
-  if (!choleskyInPlace(gram, inputs)) return undefined;
-  const whitened = new Float64Array(inputs * outputs);
-  multiplyTransposed(gram, weight, whitened, inputs, inputs, outputs);
-  return svd(whitened, inputs, outputs);
-}
-
-/**
- * The best factors of a rank: `second = Vᵀ` cut to `rank` rows, `first = W V`. This is `L⁻ᵀ U S Vᵀ` without the solve.
- */
-export function factorsOf(
-  weight: Float64Array,
-  { right }: Svd,
-  rank: number,
-  inputs: number,
-  outputs: number,
-): Factors {
-  const basis = right.subarray(0, rank * outputs);
-  const turned = new Float64Array(outputs * rank);
-  for (let i = 0; i < rank; i++)
-    for (let j = 0; j < outputs; j++) turned[j * rank + i] = basis[i * outputs + j] as number;
-  const first = new Float64Array(inputs * rank);
-  multiply(weight, turned, first, inputs, outputs, rank);
-  return { first: Float32Array.from(first), second: Float32Array.from(basis) };
-}
+/** Numbers of rank and energy. Singular values come largest first; energy is the sum of their squares. */
 
 /** Least rank whose squared singular values hold the share `retainedEnergy` of all. */
 export function rankForEnergy(values: Float64Array, retainedEnergy: number): number {
-  let total = 0;
-  for (const value of values) total += value ** 2;
+  const total = energyBetween(values, 0, values.length);
   let held = 0;
   for (let rank = 0; rank < values.length; rank++) {
     if (held >= retainedEnergy * total) return Math.max(1, rank);
@@ -58,11 +13,49 @@ export function rankForEnergy(values: Float64Array, retainedEnergy: number): num
 
 /** Root mean square of what a cut at `rank` drops, over that of all. */
 export function droppedShare(values: Float64Array, rank: number): number {
-  let total = 0;
-  let dropped = 0;
-  values.forEach((value, index) => {
-    total += value ** 2;
-    if (index >= rank) dropped += value ** 2;
-  });
-  return total === 0 ? 0 : Math.sqrt(dropped / total);
+  const total = energyBetween(values, 0, values.length);
+  return total === 0 ? 0 : Math.sqrt(energyBetween(values, rank, values.length) / total);
+}
+
+/** Energy of the values from `from` up to `to`. */
+export function energyBetween(values: Float64Array, from: number, to: number): number {
+  let sum = 0;
+  for (let i = from; i < Math.min(to, values.length); i++) sum += (values[i] as number) ** 2;
+  return sum;
+}
+
+/** Square roots of eigenvalues, in place; below zero they are rounding noise. */
+export function singularValues(eigenvalues: Float64Array): Float64Array {
+  for (let i = 0; i < eigenvalues.length; i++)
+    eigenvalues[i] = Math.sqrt(Math.max(0, eigenvalues[i] as number));
+  return eigenvalues;
+}
+
+/**
+ * Scales each row of `a[rows, width]` to length 1, in place; one shorter than `floor` becomes zero, for its direction is
+ * rounding noise.
+ */
+export function normalizeRows(a: Float64Array, rows: number, width: number, floor: number): void {
+  for (let i = 0; i < rows; i++) {
+    let square = 0;
+    for (let j = i * width; j < (i + 1) * width; j++) square += (a[j] as number) ** 2;
+    const factor = square > floor * floor ? 1 / Math.sqrt(square) : 0;
+    for (let j = i * width; j < (i + 1) * width; j++) a[j] = (a[j] as number) * factor;
+  }
+}
+
+/** Float64 copy of the float32 `source`, times `factor`; turned from `[columns, rows]` where `transposed`. */
+export function widened(
+  source: Float32Array,
+  rows: number,
+  columns: number,
+  factor: number,
+  transposed: boolean,
+): Float64Array {
+  const out = new Float64Array(rows * columns);
+  const [rowStep, columnStep] = transposed ? [1, rows] : [columns, 1];
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++)
+      out[i * columns + j] = factor * (source[i * rowStep + j * columnStep] as number);
+  return out;
 }

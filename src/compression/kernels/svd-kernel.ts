@@ -1,4 +1,4 @@
-import { rotateRows, symmetricEigenInPlace } from './eigen-kernel.js';
+import { symmetricEigen } from './eigen-kernel.js';
 import { dot, multiply, transpose } from './linear-algebra-kernel.js';
 
 const EPSILON = 2 ** -52;
@@ -24,8 +24,8 @@ export function svd(a: Float64Array, rows: number, columns: number): Svd | undef
     const flipped = svd(transpose(a, rows, columns), columns, rows);
     return flipped && { ...flipped, left: flipped.right, right: flipped.left };
   }
-  const left = gramOfRows(a, rows, columns);
-  if (!symmetricEigenInPlace(left, rows, new Float64Array(rows))) return undefined;
+  const left = symmetricEigen(gramOfRows(a, rows, columns), rows)?.vectors(rows);
+  if (left === undefined) return undefined;
   const right = new Float64Array(rows * columns);
   multiply(left, a, right, rows, rows, columns);
   if (!orthogonalizeRows(left, right, rows, columns)) return undefined;
@@ -101,4 +101,21 @@ function sortedByValue(left: Float64Array, right: Float64Array, rows: number, co
       sortedRight[to * columns + j] = (right[from * columns + j] as number) / value;
   });
   return { count: rows, values, left: sortedLeft, right: sortedRight };
+}
+
+/** Plane rotation of two rows: `upper ← c·upper + s·lower`, `lower ← c·lower − s·upper`. */
+function rotateRows(
+  a: Float64Array,
+  upper: number,
+  lower: number,
+  length: number,
+  cosine: number,
+  sine: number,
+): void {
+  for (let j = 0; j < length; j++) {
+    const u = a[upper + j] as number;
+    const l = a[lower + j] as number;
+    a[upper + j] = cosine * u + sine * l;
+    a[lower + j] = cosine * l - sine * u;
+  }
 }
