@@ -1,51 +1,72 @@
 import { elementCount } from '../../core/index.js';
 import type { OpenSession, TensorMap } from '../../core/index.js';
-import { byteLength, intAttribute, probeShapes, subgraphsOf } from '../../onnx/index.js';
+import { byteLength, probeShapes, subgraphsOf } from '../../onnx/index.js';
 import type { Graph, Initializer, Model, Node } from '../../onnx/index.js';
+import { scopesOf } from '../graph/scopes.js';
+import { weightUses } from '../graph/weight-uses.js';
+import type { WeightUse } from '../graph/weight-uses.js';
+import { nodeMultiplyAdds } from './node-multiply-adds.js';
+import type { DimsOf } from './node-multiply-adds.js';
 
-/** Constants of a model, main graph and subgraphs, by what reads them. */
+/**
+ * Constants of a model, main graph and subgraphs, by what they are for. Scales and zero points count in the bytes of
+ * what they are stored with, but among the other elements.
+ */
 export interface ModelStats {
-  /** Elements that MatMul, Gemm and MatMulInteger multiply with. */
+  /** Elements that dense layers multiply with: MatMul, Gemm, attention and their quantized forms. */
   readonly denseWeights: number;
-  /** Elements of tables, which Gather reads. */
+  /** Elements of tables, which Gather reads, and of id maps in front of them. */
   readonly tableWeights: number;
-  /** All other elements: biases, scales, convolutions, shapes. */
+  /** Elements of convolutions. */
+  readonly convWeights: number;
+  /** All other elements: biases, normalisations, recurrent layers, scales, shapes. */
   readonly otherWeights: number;
   /** Bytes of the constants, whether inside the file or beside it. */
   readonly denseBytes: number;
   readonly tableBytes: number;
+  readonly convBytes: number;
   readonly otherBytes: number;
 }
 
-const DENSE = new Set(['MatMul', 'Gemm', 'MatMulInteger']);
-
-type Kind = 'dense' | 'table' | 'other';
+/** A constant of a model. */
+export interface Constant extends WeightUse {
+  readonly name: string;
+  readonly dtype: Initializer['dtype'];
+  readonly dims: readonly number[];
+  readonly bytes: number;
+}
 
 /** Counts a model's constants. One that both a table's Gather and a dense layer read is a table. */
-export function modelStats({ graph }: Model): ModelStats {
-  const elements = { dense: 0, table: 0, other: 0 };
-  const bytes = { dense: 0, table: 0, other: 0 };
-  const count = (current: Graph): void => {
-    const kinds = constantKinds(current);
-    for (const [name, tensor] of constantsOf(current)) {
-      const kind = kinds.get(name) ?? 'other';
-      elements[kind] += elementCount(tensor.dims);
-      bytes[kind] += byteLength(tensor);
-    }
-    for (const node of current.nodes) subgraphsOf(node).forEach(count);
-  };
-  count(graph);
+export function modelStats(model: Model): ModelStats {
+  const elements = { dense: 0, table: 0, conv: 0, other: 0 };
+  const bytes = { dense: 0, table: 0, conv: 0, other: 0 };
+  for (const constant of constantsOf(model)) {
+    elements[constant.role === 'scales' ? 'other' : constant.kind] += elementCount(constant.dims);
+    bytes[constant.kind] += constant.bytes;
+  }
   return {
     denseWeights: elements.dense,
     tableWeights: elements.table,
+    convWeights: elements.conv,
     otherWeights: elements.other,
     denseBytes: bytes.dense,
     tableBytes: bytes.table,
+    convBytes: bytes.conv,
     otherBytes: bytes.other,
   };
 }
 
-function* constantsOf(graph: Graph): Generator<readonly [string, Initializer]> {
+/** Every constant of a model with its kind: initializers and Constant nodes of all graphs. No values are read. */
+export function* constantsOf(model: Model): Generator<Constant> {
+  const useOf = weightUses(model);
+  for (const { graph } of scopesOf(model))
+    for (const [name, tensor] of tensorsOf(graph)) {
+      const { dtype, dims } = tensor;
+      yield { name, ...useOf(graph, name), dtype, dims, bytes: byteLength(tensor) };
+    }
+}
+
+function* tensorsOf(graph: Graph): Generator<readonly [string, Initializer]> {
   yield* graph.initializers;
   for (const node of graph.nodes) {
     const value = node.op === 'Constant' ? node.attributes.get('value') : undefined;
@@ -53,21 +74,10 @@ function* constantsOf(graph: Graph): Generator<readonly [string, Initializer]> {
   }
 }
 
-/** By name: what reads a value, here or in a subgraph. */
-function constantKinds(graph: Graph, kinds = new Map<string, Kind>()): ReadonlyMap<string, Kind> {
-  for (const node of graph.nodes) {
-    const [first = '', second = ''] = node.inputs;
-    if (node.op === 'Gather') kinds.set(first, 'table');
-    if (DENSE.has(node.op) && node.domain === '')
-      for (const name of [first, second]) if (!kinds.has(name)) kinds.set(name, 'dense');
-    for (const subgraph of subgraphsOf(node)) constantKinds(subgraph, kinds);
-  }
-  return kinds;
-}
-
 /**
- * Multiply-adds of the main graph's MatMul, Gemm and MatMulInteger nodes in a run on `feed`, scaled to 100 rows of the
- * model's first output. Convolutions and subgraphs are not counted.
+ * Multiply-adds of a run on `feed`, scaled to 100 rows of the model's first output: of matrix products, convolutions,
+ * recurrent layers and attention, also quantized. Inside subgraphs those count whose shapes the model records: of an If
+ * the branch with more, of a Loop or Scan one turn.
  * @throws MODEL_INVALID where ONNX Runtime cannot run the model on `feed`.
  */
 export async function multiplyAddsPer100Rows(
@@ -76,16 +86,32 @@ export async function multiplyAddsPer100Rows(
   openSession: OpenSession,
 ): Promise<number> {
   const shapes = await probeShapes(model, openSession, feed);
-  const dimsOf = (name = ''): readonly number[] => shapes.get(name)?.dims ?? [];
-  const rows = dimsOf(model.graph.outputs[0]?.name)[0] ?? 1;
-  const counts = model.graph.nodes
-    .filter((node) => DENSE.has(node.op) && node.domain === '')
-    .map((node) => elementCount(dimsOf(node.outputs[0])) * innerLength(node, dimsOf(node.inputs[0])));
-  return (100 * counts.reduce((sum, count) => sum + count, 0)) / Math.max(1, rows);
+  const dimsOf = (name: string): readonly number[] | undefined => shapes.get(name)?.dims;
+  const rows = dimsOf(model.graph.outputs[0]?.name ?? '')?.[0] ?? 1;
+  return (100 * graphMultiplyAdds(model.graph, dimsOf)) / Math.max(1, rows);
 }
 
-/** Length of the axis that is summed over. */
-function innerLength(node: Node, left: readonly number[]): number {
-  const transposed = node.op === 'Gemm' && intAttribute(node, 'transA', 0) !== 0;
-  return left.at(transposed ? 0 : -1) ?? 1;
+function graphMultiplyAdds({ nodes }: Graph, dimsOf: DimsOf): number {
+  return nodes.reduce(
+    (sum, node) => sum + (nodeMultiplyAdds(node, dimsOf) ?? insideMultiplyAdds(node, dimsOf)),
+    0,
+  );
+}
+
+function insideMultiplyAdds(node: Node, outer: DimsOf): number {
+  const counts = subgraphsOf(node).map((graph) => {
+    const own = recordedDims(graph);
+    return graphMultiplyAdds(graph, (name) => own.get(name) ?? outer(name));
+  });
+  return Math.max(0, ...counts);
+}
+
+function recordedDims(graph: Graph): ReadonlyMap<string, readonly number[]> {
+  const dims = new Map<string, readonly number[]>();
+  for (const { name, dims: recorded } of [...graph.inputs, ...graph.valueInfos, ...graph.outputs]) {
+    const lengths = recorded?.filter((dim) => typeof dim === 'number');
+    if (lengths?.length === recorded?.length && lengths !== undefined) dims.set(name, lengths);
+  }
+  for (const [name, tensor] of tensorsOf(graph)) dims.set(name, tensor.dims);
+  return dims;
 }
