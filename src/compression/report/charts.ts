@@ -9,7 +9,7 @@ const BAR_WIDTH = WIDTH - LABEL_WIDTH - VALUE_WIDTH;
 const ROW_HEIGHT = 26;
 const BAR_HEIGHT = 16;
 /** Characters of a label that have room before the bars. */
-const LABEL_CHARACTERS = 38;
+const LABEL_CHARACTERS = 34;
 
 export interface Bar {
   readonly label: string;
@@ -100,7 +100,7 @@ function shortened(label: string): string {
 }
 
 function svg(content: string, height: number, title: string): string {
-  return `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(title)}">${content}</svg>`;
+  return `<div class="scroll"><svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escapeHtml(title)}">${content}</svg></div>`;
 }
 
 function round(value: number): number {

@@ -30,7 +30,7 @@ tr:last-child td { border-bottom: 0; }
 th.number, td.number { text-align: right; white-space: nowrap; overflow-wrap: normal; }
 th:last-child, td:last-child { padding-right: 0; }
 code { font: 13px ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-svg { display: block; width: 100%; height: auto; font-size: 13px; }
+svg { display: block; width: 100%; min-width: 640px; height: auto; font-size: 13px; }
 svg .label { fill: var(--ink); } svg .value, svg .tick { fill: var(--soft); } svg .grid { stroke: var(--line); }
 svg .tick { font-size: 11px; }
 .dense { fill: var(--dense); background: var(--dense); } .table { fill: var(--table); background: var(--table); }
