@@ -2,6 +2,8 @@
 export { completeConfig, createLog, readConfig, silentLog, WhittleError } from './core/index.js';
 export type { ServerConfig } from './core/index.js';
 export { compressModel, parseRecipe, readRecipe } from './compression/index.js';
+export { pruneByMagnitude, quantizeUniform, truncatedSvd } from './compression/index.js';
+export type { Matrix, TruncatedSvd, UniformQuantization } from './compression/index.js';
 export { createServer } from './http/index.js';
 export { readModel, writeModel } from './onnx/index.js';
 export { openSession } from './runtime/index.js';

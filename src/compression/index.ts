@@ -1,6 +1,7 @@
 export type { PassContext } from './pass.js';
 export { quantizeDynamic } from './passes/quantize-dynamic.js';
 export { quantizeStatic } from './passes/quantize-static.js';
+export { quantizeWeights } from './passes/quantize-weights.js';
 export { pruneStructured } from './passes/prune-structured.js';
 export { lowRank } from './passes/low-rank.js';
 export { dynamicBatch } from './passes/dynamic-batch.js';
@@ -15,3 +16,5 @@ export { requestFeeds } from './calibration/request-feeds.js';
 export { exampleFeed, findFeeds } from './calibration/find-feeds.js';
 export { reportHtml } from './report/html.js';
 export { reportMarkdown, reportSummary } from './report/markdown.js';
+export { pruneByMagnitude, quantizeUniform, truncatedSvd } from './textbook.js';
+export type { Matrix, TruncatedSvd, UniformQuantization } from './textbook.js';

@@ -6,12 +6,14 @@ import { pruneUnstructuredPass } from './prune-unstructured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
 import { quantizeStaticPass } from './quantize-static.js';
 import { quantizeTablesPass } from './quantize-tables.js';
+import { quantizeWeightsPass } from './quantize-weights.js';
 
 /** Every pass by the name that recipes use. */
 export const PASSES = {
   'quantize-dynamic': quantizeDynamicPass,
   'quantize-static': quantizeStaticPass,
   'quantize-tables': quantizeTablesPass,
+  'quantize-weights': quantizeWeightsPass,
   'prune-structured': pruneStructuredPass,
   'prune-unstructured': pruneUnstructuredPass,
   'low-rank': lowRankPass,
