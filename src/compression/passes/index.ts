@@ -1,6 +1,7 @@
 import type { PassDefinition } from '../pass.js';
 import { dynamicBatchPass } from './dynamic-batch.js';
 import { lowRankPass } from './low-rank.js';
+import { mergeRareRowsPass } from './merge-rare-rows.js';
 import { pruneStructuredPass } from './prune-structured.js';
 import { pruneUnstructuredPass } from './prune-unstructured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
@@ -13,6 +14,7 @@ export const PASSES = {
   'quantize-dynamic': quantizeDynamicPass,
   'quantize-static': quantizeStaticPass,
   'quantize-tables': quantizeTablesPass,
+  'merge-rare-rows': mergeRareRowsPass,
   'quantize-weights': quantizeWeightsPass,
   'prune-structured': pruneStructuredPass,
   'prune-unstructured': pruneUnstructuredPass,
