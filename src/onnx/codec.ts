@@ -52,10 +52,19 @@ export function readModel(path: string): Promise<Model> {
 
 function modelOfFile(file: ModelFile, directory: string): Model {
   if (file.byteLength > MAX_MODEL_BYTES) throw tooLarge(file.path, file.byteLength);
+  return modelOfOutline(file, directory) ?? decode(file.all(), { directory });
+}
+
+/** Undefined where a tensor whose values were left out is not decoded as such, but passed on or overwritten. */
+function modelOfOutline(file: ModelFile, directory: string): Model | undefined {
   const { bytes, deferred } = file.outline();
-  const model = decode(bytes, { directory, deferred });
-  // A tensor that is only passed on needs its values in memory.
-  return deferred.complete ? model : decode(file.all(), { directory });
+  try {
+    const model = decode(bytes, { directory, deferred });
+    return deferred.complete ? model : undefined;
+  } catch (error) {
+    if (deferred.complete) throw error;
+    return undefined;
+  }
 }
 
 function decode(bytes: Uint8Array, source: TensorSource): Model {
