@@ -1,7 +1,8 @@
 export { Trainer } from './trainer.js';
 export type { TrainerOptions } from './trainer.js';
 export type { AdamOptions } from './adam.js';
-export { isRowSparse } from './backward.js';
+export { backward, isRowSparse } from './backward.js';
+export { toDifferentiable } from './differentiable.js';
 export { dropoutMask } from './dropout-kernel.js';
 export { ProgressReporter } from './progress.js';
 export type { TrainingProgress } from './progress.js';

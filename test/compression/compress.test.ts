@@ -156,16 +156,16 @@ interface Case {
 /** Models of other people's exporters. What a pass does not change there it must leave bit for bit. */
 const CASES: Readonly<Record<string, Case>> = {
   // Every projection is reshaped to heads or back, also between the layers of its feed-forward parts.
-  'TFBertForQuestionAnswering.onnx': { changed: [48, 0, 145] },
+  'TFBertForQuestionAnswering.onnx': { changed: [48, 24, 145] },
   // Weights are inputs.
   'attention_past_state.u8s8.onnx': { changed: [0, 0, 0], sizes: { C: 1 } },
-  'bert_toy_optimized.onnx': { changed: [33, 6, 33] },
+  'bert_toy_optimized.onnx': { changed: [33, 7, 33] },
   // Opset 9 has no DynamicQuantizeLinear.
   'cnn_mnist_pytorch.onnx': { changed: [0, 1, 2] },
   // Quantized already.
   'dynamic_quantize_matmul_int8.onnx': { changed: [0, 0, 0], sizes: { C: 1, M: 3, K: 5, N: 4 } },
   // Layers of 16 to 64 weights; the output of each Gemm is reshaped.
-  'gpt2_past.onnx': { changed: [0, 0, 48] },
+  'gpt2_past.onnx': { changed: [0, 12, 48] },
   // Everything is inside the branches of an If.
   'silero_vad_v6.onnx': {
     changed: [0, 0, 0],
@@ -257,8 +257,8 @@ describe.skipIf(folder === undefined)('models from other exporters', () => {
       if (changed.length === 0) expect(sha256(encodeModel(compressed))).toBe(sha256(encodeModel(model)));
       const after = parts(compressed);
       const differing = [...before].filter(([name, part]) => after.has(name) && after.get(name) !== part);
-      // A pruned layer, the layers that read it, and biases in Adds of their own; nothing beyond.
-      expect(differing.length).toBeLessThanOrEqual(4 * changed.length);
+      // A pruned layer, the layer that reads it, biases in Adds of their own, shapes between; nothing beyond.
+      expect(differing.length).toBeLessThanOrEqual(8 * changed.length);
       expect([...after.keys()].filter((name) => !before.has(name)).length > 0).toBe(changed.length > 0);
     }
     expect(counts).toEqual(each.changed);

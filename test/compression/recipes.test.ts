@@ -43,7 +43,7 @@ describe('files', () => {
 
   it('are YAML or JSON', async () => {
     const steps = [
-      { pass: 'prune-structured', share: 0.4, ridge: 0.1, basis: 'weights' },
+      { pass: 'prune-structured', share: 0.4, ridge: 0.1, importance: 'magnitude' },
       { pass: 'low-rank', retainedEnergy: 0.95 },
       { pass: 'quantize-dynamic', minWeights: 100, reduceRange: true },
       { pass: 'dynamic-batch', name: 'n' },
@@ -89,7 +89,7 @@ describe('parseRecipe', () => {
     ],
     [[{ pass: 'toString' }], { step: 1, field: 'pass', value: 'toString' }],
     [[int8, { ...pruned, share: 1 }], { step: 2, pass: 'prune-structured', field: 'share', value: 1 }],
-    [[{ ...pruned, basis: 'guess' }], { step: 1, field: 'basis', value: 'guess' }],
+    [[{ ...pruned, importance: 'guess' }], { step: 1, field: 'importance', value: 'guess' }],
     [[{ ...lowrank, rank: 3 }], { step: 1, field: 'rank' }],
     [[{ ...int8, minWeights: '9' }], { step: 1, field: 'minWeights', value: '9' }],
     [

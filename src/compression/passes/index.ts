@@ -2,6 +2,7 @@ import type { PassDefinition } from '../pass.js';
 import { dynamicBatchPass } from './dynamic-batch.js';
 import { lowRankPass } from './low-rank.js';
 import { mergeRareRowsPass } from './merge-rare-rows.js';
+import { pruneHeadsPass } from './prune-heads.js';
 import { pruneStructuredPass } from './prune-structured.js';
 import { pruneUnstructuredPass } from './prune-unstructured.js';
 import { quantizeDynamicPass } from './quantize-dynamic.js';
@@ -17,6 +18,7 @@ export const PASSES = {
   'merge-rare-rows': mergeRareRowsPass,
   'quantize-weights': quantizeWeightsPass,
   'prune-structured': pruneStructuredPass,
+  'prune-heads': pruneHeadsPass,
   'prune-unstructured': pruneUnstructuredPass,
   'low-rank': lowRankPass,
   'dynamic-batch': dynamicBatchPass,

@@ -3,11 +3,20 @@ import { createRandom, must } from '../../../src/core/index.js';
 import {
   addRidge,
   choleskyInPlace,
+  invertPositiveDefinite,
   multiplyTransposed,
   solveLower,
   solveLowerTransposed,
 } from '../../../src/compression/kernels/linear-algebra-kernel.js';
-import { removeInputs, smallestRows } from '../../../src/compression/kernels/prune-kernel.js';
+import {
+  addTaylorScores,
+  eliminationOrder,
+  outputChange,
+  refitWeights,
+  takeAlong,
+  unitCost,
+} from '../../../src/compression/kernels/prune-kernel.js';
+import type { Elimination, RefitProblem } from '../../../src/compression/kernels/prune-kernel.js';
 
 const INPUTS = 9;
 const OUTPUTS = 3;
@@ -46,10 +55,6 @@ function directFit(gram: Float64Array, weight: Float64Array, kept: readonly numb
   return right;
 }
 
-function keptOf(removed: Uint8Array): number[] {
-  return Array.from(removed.keys()).filter((i) => removed[i] === 0);
-}
-
 /** `|X W' − X W|² + λ |W' − W|²` of the best fit on `kept`. */
 function costOf(gram: Float64Array, weight: Float64Array, kept: readonly number[]): number {
   const damped = gram.slice();
@@ -71,66 +76,137 @@ function costOf(gram: Float64Array, weight: Float64Array, kept: readonly number[
   return cost;
 }
 
-describe('removeInputs', () => {
-  it.each([1, 2, 3, 4, 5])('leaves the least-squares fit on the inputs that stay (seed %i)', (seed) => {
-    const { gram, weight } = problem(seed);
-    const repair = must(
-      removeInputs(gram, weight, INPUTS, OUTPUTS, { start: 0, end: INPUTS }, 4, RIDGE),
-      'repair',
+/** All inputs of one layer as units of `size` neighbours. */
+function layerOf(gram: Float64Array, weight: Float64Array, size: number): Elimination {
+  const damped = gram.slice();
+  addRidge(damped, INPUTS, RIDGE);
+  const rows = Array.from({ length: INPUTS / size }, (_, unit) =>
+    Int32Array.from({ length: size }, (__, at) => unit * size + at),
+  );
+  const inverse = must(invertPositiveDefinite(damped, INPUTS), 'inverse');
+  return { inverse, weight: weight.slice(), inputs: INPUTS, outputs: OUTPUTS, rows, scale: 1 };
+}
+
+const ALL = Array.from({ length: INPUTS }, (_, i) => i);
+
+describe('eliminationOrder', () => {
+  it.each([
+    [1, 1],
+    [2, 1],
+    [3, 3],
+    [4, 3],
+  ])(
+    'takes the cheapest unit each time, at what its loss costs after the refit (seed %i, %i inputs)',
+    (seed, size) => {
+      const { gram, weight } = problem(seed);
+      const count = size === 1 ? 4 : 2;
+      const { units, costs } = eliminationOrder([layerOf(gram, weight, size)], INPUTS / size, count);
+      let kept = ALL;
+      let before = 0;
+      for (const [step, unit] of units.entries()) {
+        const without = (gone: number): number[] => kept.filter((row) => Math.floor(row / size) !== gone);
+        const present = [...new Set(kept.map((row) => Math.floor(row / size)))];
+        const all = present.map((gone) => costOf(gram, weight, without(gone)));
+        expect(unit).toBe(present[all.indexOf(Math.min(...all))]);
+        expect((costs[step] ?? NaN) / (Math.min(...all) - before)).toBeCloseTo(1, 6);
+        before = Math.min(...all);
+        kept = without(unit);
+      }
+      expect(units).toHaveLength(count);
+    },
+  );
+
+  it('adds up the costs of several layers by their scales', () => {
+    const { gram, weight } = problem(5);
+    const other = problem(6);
+    const both = [layerOf(gram, weight, 1), { ...layerOf(other.gram, other.weight, 1), scale: 0.5 }];
+    const expected = ALL.map(
+      (unit) =>
+        costOf(
+          gram,
+          weight,
+          ALL.filter((row) => row !== unit),
+        ) +
+        0.5 *
+          costOf(
+            other.gram,
+            other.weight,
+            ALL.filter((row) => row !== unit),
+          ),
     );
-    const kept = keptOf(repair.removed);
-    expect(kept).toHaveLength(5);
-    const fit = directFit(gram, weight, kept);
-    kept.forEach((row, at) => {
-      for (let c = 0; c < OUTPUTS; c++)
-        expect(repair.weight[row * OUTPUTS + c]).toBeCloseTo(fit[at * OUTPUTS + c] ?? NaN, 9);
+    expected.forEach((cost, unit) => {
+      expect(unitCost(both, unit) / cost).toBeCloseTo(1, 6);
     });
-    for (let row = 0; row < INPUTS; row++)
-      if (repair.removed[row] === 1)
-        expect([...repair.weight.subarray(row * OUTPUTS, (row + 1) * OUTPUTS)]).toEqual([0, 0, 0]);
-  });
-
-  it.each([1, 2, 3, 4, 5])('removes the input whose loss costs least after the refit (seed %i)', (seed) => {
-    const { gram, weight } = problem(seed);
-    const { removed } = must(
-      removeInputs(gram, weight, INPUTS, OUTPUTS, { start: 0, end: INPUTS }, 1, RIDGE),
-      'repair',
-    );
-    const all = Array.from({ length: INPUTS }, (_, i) => i);
-    const costs = all.map((gone) =>
-      costOf(
-        gram,
-        weight,
-        all.filter((i) => i !== gone),
-      ),
-    );
-    expect(removed[costs.indexOf(Math.min(...costs))]).toBe(1);
-  });
-
-  it('only removes candidates and reads its arguments only', () => {
-    const { gram, weight } = problem(7);
-    const copies = [gram.slice(), weight.slice()];
-    const repair = must(
-      removeInputs(gram, weight, INPUTS, OUTPUTS, { start: 2, end: 5 }, 2, RIDGE),
-      'repair',
-    );
-    expect(keptOf(repair.removed)).toEqual(expect.arrayContaining([0, 1, 5, 6, 7, 8]));
-    expect(repair.removed.reduce((sum, value) => sum + value, 0)).toBe(2);
-    expect([gram, weight]).toEqual(copies);
-  });
-
-  it('gives nothing where the moments are not finite', () => {
-    const { gram, weight } = problem(1);
-    gram[0] = NaN;
-    expect(removeInputs(gram, weight, INPUTS, OUTPUTS, { start: 0, end: 2 }, 1, RIDGE)).toBeUndefined();
+    expect(eliminationOrder(both, INPUTS, 1).units[0]).toBe(expected.indexOf(Math.min(...expected)));
   });
 });
 
-describe('smallestRows', () => {
-  it('weighs what comes in and what goes out', () => {
-    // Incoming × outgoing: 1·5, 4·1, 0.5·20, 2·3.
-    const weight = Float64Array.of(9, 9, 3, 4, 1, 0, 0, 20, 3, 0);
-    const removed = smallestRows(weight, 2, Float64Array.of(1, 4, 0.5, 2), { start: 1, end: 5 }, 2);
-    expect([...removed]).toEqual([0, 1, 1, 0, 0]);
+describe('refitWeights', () => {
+  const kept = [0, 2, 3, 5, 8];
+  const problemFor = (seed: number): RefitProblem => ({
+    moment: problem(seed).gram,
+    width: INPUTS,
+    before: Int32Array.from(ALL),
+    after: Int32Array.from(kept),
+    weight: problem(seed).weight,
+    outputs: OUTPUTS,
+  });
+  const startOf = ({ weight }: RefitProblem): Float64Array =>
+    Float64Array.from(kept.flatMap((row) => [...weight.subarray(row * OUTPUTS, (row + 1) * OUTPUTS)]));
+
+  it.each([1, 2, 3])('is the damped least-squares fit on the inputs that stay (seed %i)', (seed) => {
+    const each = problemFor(seed);
+    const fitted = must(refitWeights(each, startOf(each), RIDGE), 'fit');
+    const expected = directFit(each.moment, each.weight, kept);
+    fitted.forEach((value, at) => {
+      expect(value).toBeCloseTo(expected[at] ?? NaN, 9);
+    });
+  });
+
+  it('gives nothing where the moments are not finite', () => {
+    const each = problemFor(1);
+    each.moment[0] = NaN;
+    expect(refitWeights(each, startOf(each), RIDGE)).toBeUndefined();
+  });
+
+  it('measures the change of the outputs over the outputs', () => {
+    const each = problemFor(4);
+    // Rows whose second moment is that of the problem: the columns of its Cholesky factor.
+    const rows = each.moment.slice();
+    expect(choleskyInPlace(rows, INPUTS)).toBe(true);
+    const fitted = startOf(each);
+    let [change, total] = [0, 0];
+    for (const column of ALL)
+      for (let c = 0; c < OUTPUTS; c++) {
+        const x = (row: number): number => rows[row * INPUTS + column] ?? 0;
+        const old = ALL.reduce((sum, row) => sum + x(row) * (each.weight[row * OUTPUTS + c] ?? 0), 0);
+        const now = kept.reduce((sum, row, at) => sum + x(row) * (fitted[at * OUTPUTS + c] ?? 0), 0);
+        change += (now - old) ** 2;
+        total += old ** 2;
+      }
+    expect(outputChange(each, fitted)).toBeCloseTo(Math.sqrt(change / total), 9);
+  });
+});
+
+describe('addTaylorScores', () => {
+  it('adds up within a unit before it takes the size, row by row', () => {
+    const scores = new Float64Array(2);
+    // Units: 0, 0, none, 1. Rows: |1 - 3| and |5|; |2 + 2| and |-1|.
+    const products = Float32Array.of(1, -3, 9, 5, 2, 2, 9, -1);
+    addTaylorScores(products, 4, Int32Array.of(0, 0, -1, 1), scores);
+    expect([...scores]).toEqual([6, 6]);
+  });
+});
+
+describe('takeAlong', () => {
+  it.each([
+    [0, [1], 4, [4, 5, 6, 7]],
+    [1, [1], 4, [2, 3, 6, 7]],
+    [2, [0], 4, [0, 2, 4, 6]],
+  ])('takes slices along axis %i', (axis, kept, count, expected) => {
+    const source = Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7);
+    const taken = takeAlong(source, [2, 2, 2], axis, Int32Array.from(kept));
+    expect(taken).toHaveLength(count);
+    expect([...taken]).toEqual(expected);
   });
 });
