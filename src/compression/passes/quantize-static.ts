@@ -1,6 +1,6 @@
 import { elementCount, must } from '../../core/index.js';
 import type { TensorMap } from '../../core/index.js';
-import { probeShapes } from '../../onnx/index.js';
+import { intAttribute, probeShapes } from '../../onnx/index.js';
 import type { Model } from '../../onnx/index.js';
 import { activationScale, entropyRange, mseRange, percentileRange } from '../calibration/clipping.js';
 import type { ActivationScale, CalibrationMethod } from '../calibration/clipping.js';
@@ -19,7 +19,7 @@ import { calibrationOf } from '../pass.js';
 import type { LayerChange, LeftLayer, Pass, PassContext, PassDefinition } from '../pass.js';
 
 export interface QuantizeStaticParameters {
-  /** How the range of a value is chosen from what the calibration requests show. Default `min-max`. */
+  /** How the range of a value is chosen from what the calibration requests show. Default `percentile`. */
   readonly calibration?: CalibrationMethod;
   /** Share of the values that `percentile` covers, of 100. Default 99.99. */
   readonly percentile?: number;
@@ -29,7 +29,7 @@ export interface QuantizeStaticParameters {
   readonly perChannel?: boolean;
   /** Keep weights to 7 bits, for CPUs without VNNI, whose 8-bit kernels saturate. Default false. */
   readonly reduceRange?: boolean;
-  /** Dense layers with fewer weights stay float32. Default 4096. */
+  /** Dense layers with fewer weights stay float32, and convolutions with fewer than a quarter of it a group. Default 4096. */
   readonly minWeights?: number;
   /** Names of layers or weights to leave as they are; `*` stands for any text, `?` for one character. */
   readonly exclude?: readonly string[];
@@ -91,9 +91,12 @@ function chosenLayers(
     if (excluded(namesOf(layer))) return 'excluded by name';
     if (!operators.some((operator) => operator === layer.node.op))
       return `operators does not name ${layer.node.op}`;
-    // A convolution uses each of its weights at many places.
-    if (layer.kind === 'dense' && weights < minWeights)
-      return `${weights} weights are fewer than minWeights ${minWeights}`;
+    // A convolution uses each of its weights at many places, but does its groups one by one.
+    const [counted, least, of] =
+      layer.kind === 'dense'
+        ? [weights, minWeights, 'minWeights']
+        : [weights / groupsOf(layer), minWeights / 4, 'a quarter of minWeights for each group of'];
+    if (counted < least) return `${counted} weights are fewer than ${of} ${minWeights}`;
     return hasFiniteConstants(found.model.graph, layer) ? undefined : 'the weights are not all finite';
   };
   const layers: StaticLayer[] = [];
@@ -105,12 +108,16 @@ function chosenLayers(
   return { model: found.model, layers, left };
 }
 
+function groupsOf({ node }: StaticLayer): number {
+  return Math.max(1, intAttribute(node, 'group', 1));
+}
+
 /** Scales of all values that quantization of any of the layers could store in 8 bits; none for a value without a range. */
 async function calibrate(
   { model, parameters, feeds, context }: Job,
   layers: readonly StaticLayer[],
 ): Promise<ReadonlyMap<string, ActivationScale>> {
-  const { calibration = 'min-max', symmetric = false } = parameters;
+  const { calibration = 'percentile', symmetric = false } = parameters;
   const stored = eightBitValues(model.graph, layers);
   const names = new Set([
     ...layers.map((layer) => layer.input),
@@ -121,10 +128,12 @@ async function calibrate(
     calibration === 'min-max'
       ? new Map<string, Histogram>()
       : await observeHistograms(model, ranges, feeds, context);
+  let done = 0;
   return new Map(
     [...ranges].map(([name, range]) => {
       const histogram = histograms.get(name);
-      const clipped = histogram === undefined ? range : clippedRange(histogram, parameters);
+      context.progress?.(done++, ranges.size, 'choosing ranges');
+      const clipped = histogram === undefined ? range : clippedRange(histogram, calibration, parameters);
       return [name, activationScale(clipped, symmetric)];
     }),
   );
@@ -132,10 +141,11 @@ async function calibrate(
 
 function clippedRange(
   histogram: Histogram,
-  { calibration, percentile = 99.99, symmetric = false }: QuantizeStaticParameters,
+  method: CalibrationMethod,
+  { percentile = 99.99, symmetric = false }: QuantizeStaticParameters,
 ): ValueRange {
-  if (calibration === 'percentile') return percentileRange(histogram, percentile);
-  return calibration === 'mse' ? mseRange(histogram, symmetric) : entropyRange(histogram);
+  if (method === 'percentile') return percentileRange(histogram, percentile);
+  return method === 'mse' ? mseRange(histogram, symmetric) : entropyRange(histogram);
 }
 
 /** The plan for all layers that can be had in 8 bits; names the others. */
