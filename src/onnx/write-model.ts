@@ -9,7 +9,7 @@ import { PendingFiles } from './pending-files.js';
 import { byteLength, contentChunks } from './tensors.js';
 
 /** Tensors above this size get a file of their own; below it a file costs more than it shares. */
-export const EXTERNAL_ABOVE_BYTES = 64 * 1024;
+const EXTERNAL_ABOVE_BYTES = 64 * 1024;
 
 export interface WriteOptions {
   /** Folder for large weights, relative to the model's; default 'weights'. */
