@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { bundleCommand } from './bundle-create.js';
 import { compressCommand } from './compress.js';
 import { demoCommand } from './demo.js';
+import { diffCommand } from './diff.js';
 import { evaluateCommand } from './evaluate.js';
 import { reportFailure } from './output.js';
 import { serveCommand } from './serve.js';
@@ -17,7 +18,15 @@ const program = new Command('whittle')
   .version(await version())
   .showHelpAfterError('(add --help for the options and examples)')
   .exitOverride();
-const commands = [serveCommand, trainCommand, bundleCommand, compressCommand, evaluateCommand, demoCommand];
+const commands = [
+  serveCommand,
+  trainCommand,
+  bundleCommand,
+  compressCommand,
+  diffCommand,
+  evaluateCommand,
+  demoCommand,
+];
 for (const add of commands) add(program);
 // Commander does not hand its settings down to commands made before them.
 for (const command of program.commands)

@@ -23,4 +23,6 @@ export { diffModels } from './diff/diff-models.js';
 export type { BothOutputs, DiffReport } from './diff/diff-models.js';
 export { diffHtml } from './report/diff-html.js';
 export { diffMarkdown } from './report/diff-markdown.js';
-export { htmlTable, section as reportSection } from './report/page.js';
+export { htmlTable, tableText } from './report/columns.js';
+export type { Column } from './report/columns.js';
+export { section as htmlSection } from './report/page.js';

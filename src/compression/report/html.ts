@@ -1,5 +1,6 @@
 import type { CompressionReport } from '../compress.js';
 import { logBars, stackedBars } from './charts.js';
+import { htmlTable } from './columns.js';
 import {
   formatBytes,
   formatCosine,
@@ -9,20 +10,21 @@ import {
   formatFactor,
 } from './format.js';
 import {
+  AGREEMENT_COLUMNS,
   agreementRows,
+  CHANGED_COLUMNS,
   changedLayers,
   comparedText,
+  LEFT_COLUMNS,
   leftGroups,
+  SIZE_COLUMNS,
   sizeRows,
   stagesOf,
   stepText,
   totalBytes,
-  type AgreementRow,
-  type ChangedLayer,
-  type LeftGroup,
-  type SizeRow,
 } from './overview.js';
-import { details, escapeHtml, figure, htmlPage, htmlTable, section } from './page.js';
+import type { ChangedLayer, LeftGroup } from './overview.js';
+import { details, escapeHtml, figure, htmlPage, section } from './page.js';
 
 /** Layers in the plot of errors; a table under it has the rest. */
 const PLOTTED = 30;
@@ -33,9 +35,9 @@ export function reportHtml(report: CompressionReport, name: string): string {
   const parts = [
     header(report, name),
     figures(report),
-    section('Size', sizeChart(report) + htmlTable<SizeRow>(SIZE_COLUMNS, sizeRows(report))),
+    section('Size', sizeChart(report) + htmlTable(SIZE_COLUMNS, sizeRows(report))),
     section('Work', workChart(report)),
-    section('Agreement of the outputs', agreement(report)),
+    section('Agreement of the outputs', htmlTable(AGREEMENT_COLUMNS, agreementRows(report))),
     section('Error by layer', layerErrors(changedLayers(report))),
     ...(left.length === 0 ? [] : [section('Layers left as they were', leftTables(left))]),
     section('Recipe', recipe(report)),
@@ -80,16 +82,10 @@ function change(before: number, after: number, format: (value: number) => string
   return `${format(before)} to ${format(after)}`;
 }
 
-const SIZE_COLUMNS = [
-  { header: '', cell: ({ name }: SizeRow) => name },
-  { header: 'before', cell: ({ before, format }: SizeRow) => format(before), isNumber: true },
-  { header: 'after', cell: ({ after, format }: SizeRow) => format(after), isNumber: true },
-  { header: 'factor', cell: ({ before, after }: SizeRow) => formatFactor(before, after), isNumber: true },
-];
-
 const KINDS = [
   ['dense', 'denseBytes', 'dense layers'],
   ['table', 'tableBytes', 'tables'],
+  ['conv', 'convBytes', 'convolutions'],
   ['other', 'otherBytes', 'other'],
 ] as const;
 
@@ -118,33 +114,9 @@ function workChart(report: CompressionReport): string {
   return `${stackedBars(bars, 'Multiply-adds at 100 rows after each step')}<p class="soft">${said}</p>`;
 }
 
-function agreement(report: CompressionReport): string {
-  const rows = agreementRows(report);
-  if (rows.length === 0) return '<p class="soft">The model has no numeric outputs.</p>';
-  return htmlTable<AgreementRow>(
-    [
-      { header: 'after', cell: ({ step }) => step },
-      { header: 'output', cell: ({ output }) => output },
-      { header: 'largest error', cell: ({ maxAbsolute }) => maxAbsolute, isNumber: true },
-      { header: 'relative RMS error', cell: ({ relativeRms }) => relativeRms, isNumber: true },
-      { header: 'SQNR dB', cell: ({ decibels }) => decibels, isNumber: true },
-      { header: 'cosine', cell: ({ cosine }) => cosine, isNumber: true },
-    ],
-    rows,
-  );
-}
-
 function layerErrors(changed: readonly ChangedLayer[]): string {
   if (changed.length === 0) return '<p class="soft">No layer changed.</p>';
-  const table = htmlTable<ChangedLayer>(
-    [
-      { header: 'step', cell: ({ step }) => step },
-      { header: 'layer', cell: ({ layer }) => layer },
-      { header: 'change', cell: ({ change: said }) => said },
-      { header: 'relative error', cell: ({ relativeError }) => formatError(relativeError), isNumber: true },
-    ],
-    changed,
-  );
+  const table = htmlTable(CHANGED_COLUMNS, changed);
   const count = changed.length === 1 ? 'The layer' : `All ${changed.length} layers`;
   return errorChart(changed) + details(`${count} that changed, and how`, table);
 }
@@ -164,14 +136,6 @@ function errorChart(changed: readonly ChangedLayer[]): string {
 }
 
 function leftTables(groups: readonly LeftGroup[]): string {
-  const table = htmlTable<LeftGroup>(
-    [
-      { header: 'step', cell: ({ step }) => step },
-      { header: 'layers', cell: ({ layers }) => layers.length, isNumber: true },
-      { header: 'reason', cell: ({ reason }) => reason },
-    ],
-    groups,
-  );
   const all = groups.flatMap(({ step, layers }) => layers.map((layer) => ({ step, ...layer })));
   const named = htmlTable(
     [
@@ -182,7 +146,7 @@ function leftTables(groups: readonly LeftGroup[]): string {
     ],
     all,
   );
-  return table + details(all.length === 1 ? 'Which' : `All ${all.length}`, named);
+  return htmlTable(LEFT_COLUMNS, groups) + details(all.length === 1 ? 'Which' : `All ${all.length}`, named);
 }
 
 function recipe({ steps, seed }: CompressionReport): string {

@@ -1,7 +1,16 @@
 import type { CompressionReport, Measured, StepReport } from '../compress.js';
+import type { ModelStats } from '../measure/model-stats.js';
 import type { OutputError } from '../measure/output-error.js';
 import type { LayerChange, LeftLayer } from '../pass.js';
-import { formatBytes, formatCount, formatCosine, formatDecibels, formatError } from './format.js';
+import type { Column } from './columns.js';
+import {
+  formatBytes,
+  formatCount,
+  formatCosine,
+  formatDecibels,
+  formatError,
+  formatFactor,
+} from './format.js';
 
 /** The model at one point of the recipe. */
 export interface StageFigures {
@@ -19,8 +28,8 @@ export function stagesOf({ before, steps }: CompressionReport): StageFigures[] {
   return [{ name: 'given', measured: before }, ...after];
 }
 
-export function totalBytes({ denseBytes, tableBytes, otherBytes }: Measured): number {
-  return denseBytes + tableBytes + otherBytes;
+export function totalBytes({ denseBytes, tableBytes, convBytes, otherBytes }: ModelStats): number {
+  return denseBytes + tableBytes + convBytes + otherBytes;
 }
 
 /** Rows of the table of sizes: what is measured, as it was and as it is. */
@@ -39,6 +48,7 @@ export function sizeRows({ before, after }: CompressionReport): readonly SizeRow
     row('all weights', totalBytes, formatBytes),
     row('dense', ({ denseBytes }) => denseBytes, formatBytes),
     row('tables', ({ tableBytes }) => tableBytes, formatBytes),
+    row('convolutions', ({ convBytes }) => convBytes, formatBytes),
     row('other', ({ otherBytes }) => otherBytes, formatBytes),
     row('multiply-adds at 100 rows', ({ multiplyAddsPer100Rows }) => multiplyAddsPer100Rows, formatCount),
   ];
@@ -51,6 +61,13 @@ export interface SizeRow {
   readonly format: (value: number) => string;
 }
 
+export const SIZE_COLUMNS: readonly Column<SizeRow>[] = [
+  { header: '', cell: ({ name }) => name },
+  { header: 'before', cell: ({ before, format }) => format(before), isNumber: true },
+  { header: 'after', cell: ({ after, format }) => format(after), isNumber: true },
+  { header: 'factor', cell: ({ before, after }) => formatFactor(before, after), isNumber: true },
+];
+
 /** One output against a model before, as texts. */
 export interface AgreementRow {
   /** What was compared with what. */
@@ -61,6 +78,15 @@ export interface AgreementRow {
   readonly decibels: string;
   readonly cosine: string;
 }
+
+export const AGREEMENT_COLUMNS: readonly Column<AgreementRow>[] = [
+  { header: 'after', cell: ({ step }) => step },
+  { header: 'output', cell: ({ output }) => output },
+  { header: 'largest error', cell: ({ maxAbsolute }) => maxAbsolute, isNumber: true },
+  { header: 'relative RMS error', cell: ({ relativeRms }) => relativeRms, isNumber: true },
+  { header: 'SQNR dB', cell: ({ decibels }) => decibels, isNumber: true },
+  { header: 'cosine', cell: ({ cosine }) => cosine, isNumber: true },
+];
 
 /** Agreement of every output: after all steps with the model given, then, where there are several, step by step. */
 export function agreementRows({ steps, outputs }: CompressionReport): AgreementRow[] {
@@ -87,6 +113,13 @@ export interface ChangedLayer extends LayerChange {
   readonly step: string;
 }
 
+export const CHANGED_COLUMNS: readonly Column<ChangedLayer>[] = [
+  { header: 'step', cell: ({ step }) => step },
+  { header: 'layer', cell: ({ layer }) => layer },
+  { header: 'change', cell: ({ change }) => change },
+  { header: 'relative error', cell: ({ relativeError }) => formatError(relativeError), isNumber: true },
+];
+
 /** Every layer that a step changed, the largest error first. */
 export function changedLayers({ steps }: CompressionReport): ChangedLayer[] {
   const all = steps.flatMap(({ step, changed }, index) =>
@@ -100,6 +133,12 @@ export interface LeftGroup {
   readonly reason: string;
   readonly layers: readonly LeftLayer[];
 }
+
+export const LEFT_COLUMNS: readonly Column<LeftGroup>[] = [
+  { header: 'step', cell: ({ step }) => step },
+  { header: 'layers', cell: ({ layers }) => layers.length, isNumber: true },
+  { header: 'reason', cell: ({ reason }) => reason },
+];
 
 /** What each step left, put together by reason, the most frequent first. */
 export function leftGroups({ steps }: CompressionReport): LeftGroup[] {

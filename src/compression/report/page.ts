@@ -2,9 +2,9 @@
 
 const STYLE = `
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #ffffff; --ink: #1b2330; --soft: #5b6675; --line: #dfe3e9;
-  --dense: #3366cc; --table: #14958a; --other: #9aa5b4; --work: #7a54c7; --error: #c4562f; --good: #1d7f4f; }
+  --dense: #3366cc; --table: #14958a; --conv: #c48a1a; --other: #9aa5b4; --work: #7a54c7; --error: #c4562f; --good: #1d7f4f; }
 @media (prefers-color-scheme: dark) { :root { --page: #12161c; --card: #1b212a; --ink: #e6eaf0; --soft: #9aa6b5;
-  --line: #313a47; --dense: #6c96f0; --table: #3fc0b3; --other: #6b7686; --work: #a688ea; --error: #e5825c; --good: #55c08a; } }
+  --line: #313a47; --dense: #6c96f0; --table: #3fc0b3; --conv: #dcae50; --other: #6b7686; --work: #a688ea; --error: #e5825c; --good: #55c08a; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
 main { max-width: 960px; margin: 0 auto; padding: 32px 20px 64px; }
@@ -34,6 +34,7 @@ svg { display: block; width: 100%; min-width: 640px; height: auto; font-size: 13
 svg .label { fill: var(--ink); } svg .value, svg .tick { fill: var(--soft); } svg .grid { stroke: var(--line); }
 svg .tick { font-size: 11px; }
 .dense { fill: var(--dense); background: var(--dense); } .table { fill: var(--table); background: var(--table); }
+.conv { fill: var(--conv); background: var(--conv); }
 .other { fill: var(--other); background: var(--other); } .work { fill: var(--work); } .error { fill: var(--error); }
 .first { fill: var(--good); background: var(--good); }
 .legend { display: flex; gap: 18px; flex-wrap: wrap; margin: 10px 0 0; color: var(--soft); font-size: 13px; }
@@ -76,24 +77,6 @@ ${content}
 /** A titled box; `content` is HTML. */
 export function section(title: string, content: string): string {
   return `<section>\n<h2>${escapeHtml(title)}</h2>\n${content}\n</section>`;
-}
-
-export interface HtmlColumn<Row> {
-  readonly header: string;
-  readonly cell: (row: Row) => string | number;
-  /** Numbers stand at the right. */
-  readonly isNumber?: boolean;
-}
-
-/** A table of texts. */
-export function htmlTable<Row>(columns: readonly HtmlColumn<Row>[], rows: readonly Row[]): string {
-  const cell = (tag: string, { isNumber = false }: HtmlColumn<Row>, text: string): string =>
-    `<${tag}${isNumber ? ' class="number"' : ''}>${escapeHtml(text)}</${tag}>`;
-  const head = columns.map((column) => cell('th', column, column.header)).join('');
-  const body = rows.map(
-    (row) => `<tr>${columns.map((column) => cell('td', column, String(column.cell(row)))).join('')}</tr>`,
-  );
-  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${body.join('\n')}</tbody></table></div>`;
 }
 
 /** A figure in large type with what it is. */

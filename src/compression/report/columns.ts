@@ -1,0 +1,38 @@
+import { markdownTable } from '../../core/index.js';
+import { escapeHtml } from './page.js';
+
+/** A column of a report's table, the same in Markdown and HTML. */
+export interface Column<Row> {
+  readonly header: string;
+  readonly cell: (row: Row) => string | number;
+  /** Numbers stand at the right. */
+  readonly isNumber?: boolean;
+}
+
+/** A Markdown table; of many rows the first `limit`. */
+export function tableText<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  limit = Infinity,
+): string {
+  if (rows.length === 0) return 'None.\n';
+  const aligned = columns.map(({ header, cell, isNumber = false }) => ({
+    header,
+    cell,
+    align: isNumber ? ('right' as const) : ('left' as const),
+  }));
+  const rest = rows.length - limit;
+  return markdownTable(aligned, rows.slice(0, limit)) + (rest > 0 ? `\nand ${rest} more\n` : '');
+}
+
+/** An HTML table of texts. */
+export function htmlTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+  if (rows.length === 0) return '<p class="soft">None.</p>';
+  const cell = (tag: string, { isNumber = false }: Column<Row>, text: string): string =>
+    `<${tag}${isNumber ? ' class="number"' : ''}>${escapeHtml(text)}</${tag}>`;
+  const head = columns.map((column) => cell('th', column, column.header)).join('');
+  const body = rows.map(
+    (row) => `<tr>${columns.map((column) => cell('td', column, String(column.cell(row)))).join('')}</tr>`,
+  );
+  return `<div class="scroll"><table><thead><tr>${head}</tr></thead><tbody>${body.join('\n')}</tbody></table></div>`;
+}
