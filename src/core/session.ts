@@ -40,6 +40,8 @@ export interface SessionOptions {
    * little but run models. Default false.
    */
   readonly flushDenormals?: boolean;
+  /** Where to write the model as ONNX Runtime will run it: shows which nodes it fused. Default nowhere. */
+  readonly optimizedModelPath?: string;
 }
 
 /** Opens a model from its bytes or its path (needed where weights are external). Injected into layers below `runtime`. */

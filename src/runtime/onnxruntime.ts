@@ -24,6 +24,7 @@ function sessionOptions(options: SessionOptions): ort.InferenceSession.SessionOp
     intraOpNumThreads: options.threads ?? 1,
     interOpNumThreads: 1,
     graphOptimizationLevel: options.optimization ?? 'all',
+    ...(options.optimizedModelPath !== undefined && { optimizedModelFilePath: options.optimizedModelPath }),
     // What goes wrong is in the error that is thrown; on standard error it would stand there twice.
     logSeverityLevel: 4,
     extra: {

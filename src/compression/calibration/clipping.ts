@@ -130,7 +130,7 @@ export function activationScale({ min, max }: ValueRange, symmetric: boolean): A
   const high = Math.max(0, max);
   if (symmetric && low < 0) return { scale: positive(Math.max(-low, high) / 127), zeroPoint: 128 };
   const scale = positive((high - low) / 255);
-  return { scale, zeroPoint: Math.round(-low / scale) };
+  return { scale, zeroPoint: Math.round((0 - low) / scale) };
 }
 
 /** Rounded to float32, as it is stored. A value that is always zero gets any scale. */

@@ -16,12 +16,11 @@ export function quantizeByRows(
   scales: Float32Array,
 ): number {
   const columns = weight.length / rows;
-  for (let r = 0; r < rows; r++) {
-    const scale = Math.max(least[r] as number, largestOf(weight, r * columns, columns) / limit);
-    // As float32, so that the values fit the scale that is stored. A row of zeros gets any scale.
-    scales[r] = scale >= MIN_SCALE ? scale : 1;
-  }
+  for (let r = 0; r < rows; r++)
+    scales[r] = Math.max(least[r] as number, largestOf(weight, r * columns, columns) / limit);
   if (!perChannel) scales.fill(scales.reduce((most, scale) => Math.max(most, scale), 0));
+  // As float32, so that the values fit the scale that is stored. Zeros get any scale.
+  for (let r = 0; r < rows; r++) if (!((scales[r] as number) >= MIN_SCALE)) scales[r] = 1;
   let error = 0;
   let total = 0;
   for (let r = 0; r < rows; r++) {
