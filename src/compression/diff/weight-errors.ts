@@ -194,11 +194,11 @@ function subtractRow(values: Float32Array, row: Float32Array): void {
   for (let i = 0; i < values.length; i++) values[i] = (values[i] ?? 0) - (row[i % row.length] ?? 0);
 }
 
-/** Operators that stand for a linear layer or a lookup when it is quantized or factorised. */
+/** Operators of which a quantized or factorised linear layer is made. */
 const LINEAR = new Set(
   (
-    'Add Cast Concat Constant DequantizeLinear DynamicQuantizeLinear Gather GatherBlockQuantized Gemm Identity MatMul ' +
-    'MatMulInteger MatMulNBits Mul Reshape Shape Slice Squeeze Sub Transpose Unsqueeze'
+    'Add Cast Concat Constant DequantizeLinear DynamicQuantizeLinear Gemm Identity MatMul MatMulInteger MatMulNBits Mul ' +
+    'Reshape Shape Slice Squeeze Sub Sum Transpose Unsqueeze'
   ).split(' '),
 );
 
@@ -221,7 +221,8 @@ function partBetween(model: Model, { input, output, kind, dims: [rows] }: Weight
     valueInfos: [],
     nodes,
   });
-  const odd = cut.nodes.find(({ op }) => !LINEAR.has(op));
+  // Rows looked up may be computed in any way; unit vectors say what a layer does only where it is linear.
+  const odd = kind === 'dense' ? cut.nodes.find(({ op }) => !LINEAR.has(op)) : undefined;
   if (odd !== undefined) return `${layerName(odd)} (${odd.op}) is among what computes it`;
   const computed = new Set([
     input,
