@@ -9,9 +9,11 @@ import { quantizeDynamicPass } from './quantize-dynamic.js';
 import { quantizeStaticPass } from './quantize-static.js';
 import { quantizeTablesPass } from './quantize-tables.js';
 import { quantizeWeightsPass } from './quantize-weights.js';
+import { simplifyPass } from './simplify.js';
 
 /** Every pass by the name that recipes use. */
 export const PASSES = {
+  simplify: simplifyPass,
   'quantize-dynamic': quantizeDynamicPass,
   'quantize-static': quantizeStaticPass,
   'quantize-tables': quantizeTablesPass,
