@@ -26,3 +26,6 @@ export { diffMarkdown } from './report/diff-markdown.js';
 export { htmlTable, tableText } from './report/columns.js';
 export type { Column } from './report/columns.js';
 export { section as htmlSection } from './report/page.js';
+export { compress, passes } from './library.js';
+export type { CompressOptions, Passes } from './library.js';
+export { readCalibration } from './calibration/calibration-file.js';

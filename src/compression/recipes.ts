@@ -23,9 +23,16 @@ interface Shorthand {
  * the next, last what turns weights into integers, which nothing after it could read.
  */
 const SHORTHANDS: readonly Shorthand[] = [
+  { name: 'heads', step: { pass: 'prune-heads' } },
   { name: 'pruned', step: { pass: 'prune-structured' } },
   { name: 'lowrank', step: { pass: 'low-rank' } },
+  { name: 'sparse', step: { pass: 'prune-unstructured' } },
+  { name: 'int8tables', step: { pass: 'quantize-tables', bits: 8 }, quantizes: 'tables' },
+  { name: 'int4tables', step: { pass: 'quantize-tables', bits: 4 }, quantizes: 'tables' },
+  { name: 'static', step: { pass: 'quantize-static' }, quantizes: 'dense weights' },
   { name: 'int8', step: { pass: 'quantize-dynamic' }, quantizes: 'dense weights' },
+  { name: 'w8', step: { pass: 'quantize-weights', bits: 8 }, quantizes: 'dense weights' },
+  { name: 'w4', step: { pass: 'quantize-weights', bits: 4 }, quantizes: 'dense weights' },
 ];
 const SHORT_NAMES = SHORTHANDS.map(({ name }) => name);
 

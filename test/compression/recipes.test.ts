@@ -17,6 +17,23 @@ describe('shorthands', () => {
     ['lowrank', [lowrank]],
     ['int8+pruned', [pruned, int8]],
     ['int8 + lowrank + pruned', [pruned, lowrank, int8]],
+    [
+      'w4+int4tables+sparse+heads',
+      [
+        { pass: 'prune-heads' },
+        { pass: 'prune-unstructured' },
+        { pass: 'quantize-tables', bits: 4 },
+        { pass: 'quantize-weights', bits: 4 },
+      ],
+    ],
+    ['static', [{ pass: 'quantize-static' }]],
+    [
+      'w8+int8tables',
+      [
+        { pass: 'quantize-tables', bits: 8 },
+        { pass: 'quantize-weights', bits: 8 },
+      ],
+    ],
   ])('%s', async (name, steps) => {
     expect(await readRecipe(name)).toEqual(steps);
   });
@@ -24,6 +41,14 @@ describe('shorthands', () => {
   it.each(['int4', 'int8+', 'int8+tiny', 'constructor', ''])('refuses "%s"', async (name) => {
     const failure = await readRecipe(name).catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details: { field: 'recipe', value: name } });
+  });
+
+  it.each([
+    ['int8+w4', ['int8', 'w4']],
+    ['int4tables+pruned+int8tables', ['int8tables', 'int4tables']],
+  ])('refuses %s, which would quantize the same weights twice', async (name, allowed) => {
+    const failure = await readRecipe(name).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'RECIPE_INVALID', details: { field: 'recipe', allowed } });
   });
 
   it('names the one that may have been meant', async () => {
