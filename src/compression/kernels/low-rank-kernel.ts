@@ -59,3 +59,48 @@ export function widened(
       out[i * columns + j] = factor * (source[i * rowStep + j * columnStep] as number);
   return out;
 }
+
+/**
+ * Rows `row`, `row + 1`, … of `table[…, width]`, each times the square root of its weight, columns times their weights;
+ * a new array.
+ */
+export function weightedRows(
+  table: Float32Array,
+  row: number,
+  rowWeights: Float64Array,
+  columnWeights: Float64Array,
+): Float32Array {
+  const width = columnWeights.length;
+  const out = new Float32Array(rowWeights.length * width);
+  for (let i = 0; i < rowWeights.length; i++) {
+    const factor = Math.sqrt(rowWeights[i] as number);
+    const from = (row + i) * width;
+    for (let j = 0; j < width; j++)
+      out[i * width + j] = factor * (table[from + j] as number) * (columnWeights[j] as number);
+  }
+  return out;
+}
+
+/** Row-major `a[rows, width]` with columns multiplied by `factors[width]` to the power 1 or −1; a new array. */
+export function scaledColumns(a: Float64Array, factors: Float64Array, power: 1 | -1): Float64Array {
+  const width = factors.length;
+  const out = new Float64Array(a.length);
+  for (let from = 0; from < a.length; from += width)
+    for (let j = 0; j < width; j++)
+      out[from + j] =
+        (a[from + j] as number) * (power === 1 ? (factors[j] as number) : 1 / (factors[j] as number));
+  return out;
+}
+
+/** Root mean square of each column of `table[rows, width]`; where that is zero, of all of it, or 1. */
+export function columnSizes(table: Float32Array, width: number): Float64Array {
+  const sizes = new Float64Array(width);
+  let total = 0;
+  for (let from = 0; from < table.length; from += width)
+    for (let j = 0; j < width; j++) sizes[j] = (sizes[j] as number) + (table[from + j] as number) ** 2;
+  for (let j = 0; j < width; j++) total += sizes[j] as number;
+  const whole = Math.sqrt(total / table.length) || 1;
+  for (let j = 0; j < width; j++)
+    sizes[j] = Math.sqrt(((sizes[j] as number) * width) / table.length) || whole;
+  return sizes;
+}

@@ -17,14 +17,15 @@ export interface RankChoice {
 
 /**
  * The same share of its greatest rank for every matrix: the greatest share that keeps within `budget`.
+ * @param pass names the pass in the error.
  * @throws RECIPE_INVALID where the least ranks cost more than the budget.
  */
-export function uniformRanks(choices: readonly RankChoice[], budget: number): number[] {
+export function uniformRanks(choices: readonly RankChoice[], budget: number, pass: string): number[] {
   const ranksAt = (share: number): number[] =>
     choices.map(({ rankStep, greatestRank }) =>
       Math.max(rankStep, Math.floor((share * greatestRank) / rankStep) * rankStep),
     );
-  checkReachable(choices, budget);
+  checkReachable(choices, budget, pass);
   let [low, high] = [0, 1];
   if (costOf(choices, ranksAt(high)) <= budget) return ranksAt(high);
   // Halved until the shares are closer than any two ranks.
@@ -40,10 +41,15 @@ export function uniformRanks(choices: readonly RankChoice[], budget: number): nu
  * Ranks that keep the most energy in all, each matrix's counted as a share of its own times its importance. From the
  * least ranks on, the step that brings the most a cost is taken while it fits the budget; the last step of a matrix is to
  * stay whole, which is answered as undefined.
+ * @param pass names the pass in the error.
  * @throws RECIPE_INVALID where the least ranks cost more than the budget.
  */
-export function greedyRanks(choices: readonly RankChoice[], budget: number): (number | undefined)[] {
-  let left = checkReachable(choices, budget);
+export function greedyRanks(
+  choices: readonly RankChoice[],
+  budget: number,
+  pass: string,
+): (number | undefined)[] {
+  let left = checkReachable(choices, budget, pass);
   const ranks: (number | undefined)[] = choices.map(({ rankStep }) => rankStep);
   for (;;) {
     const steps = choices.flatMap((choice, index) => {
@@ -86,7 +92,7 @@ function costOf(choices: readonly RankChoice[], ranks: readonly number[]): numbe
 }
 
 /** What the budget leaves after the least ranks. */
-function checkReachable(choices: readonly RankChoice[], budget: number): number {
+function checkReachable(choices: readonly RankChoice[], budget: number, pass: string): number {
   const least = costOf(
     choices,
     choices.map(({ rankStep }) => rankStep),
@@ -96,7 +102,7 @@ function checkReachable(choices: readonly RankChoice[], budget: number): number 
   const share = least / whole;
   throw new WhittleError(
     'RECIPE_INVALID',
-    `low-rank cannot reach a share of ${(budget / whole).toFixed(4)}: the least possible is ${share.toFixed(4)}`,
-    { pass: 'low-rank', value: budget / whole, allowed: `at least ${share}` },
+    `${pass} cannot reach a share of ${(budget / whole).toFixed(4)}: the least possible is ${share.toFixed(4)}`,
+    { pass, value: budget / whole, allowed: `at least ${share}` },
   );
 }

@@ -59,7 +59,9 @@ export async function chooseRanks(
     });
   }
   const ranks =
-    budget.allocation === 'uniform' ? uniformRanks(choices, allowed) : greedyRanks(choices, allowed);
+    budget.allocation === 'uniform'
+      ? uniformRanks(choices, allowed, 'low-rank')
+      : greedyRanks(choices, allowed, 'low-rank');
   return new Map(
     cuttable.flatMap((group, index) => {
       const rank = ranks[index];

@@ -46,8 +46,14 @@ export function weightsOf({ inputs, outputs }: WeightGroup, rank?: number): numb
   return rank === undefined ? inputs * outputs : rank * (inputs + outputs);
 }
 
-/** The greatest multiple of the rank step that makes the weights fewer; 0 where none does. */
-export function greatestRank({ inputs, outputs, rankStep: step }: WeightGroup): number {
+/** The greatest rank, in its steps, that makes the weights fewer; 0 where none does. */
+export function greatestRank({ inputs, outputs }: WeightGroup): number {
+  return greatestRankOf(inputs, outputs);
+}
+
+/** As {@link greatestRank}, of an `[inputs, outputs]` matrix. */
+export function greatestRankOf(inputs: number, outputs: number): number {
+  const step = rankStep(inputs, outputs);
   const below = Math.ceil((inputs * outputs) / (inputs + outputs)) - 1;
   return Math.floor(below / step) * step;
 }

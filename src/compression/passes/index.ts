@@ -1,5 +1,6 @@
 import type { PassDefinition } from '../pass.js';
 import { dynamicBatchPass } from './dynamic-batch.js';
+import { factoriseTablesPass } from './factorise-tables.js';
 import { lowRankPass } from './low-rank.js';
 import { mergeRareRowsPass } from './merge-rare-rows.js';
 import { pruneHeadsPass } from './prune-heads.js';
@@ -23,6 +24,7 @@ export const PASSES = {
   'prune-heads': pruneHeadsPass,
   'prune-unstructured': pruneUnstructuredPass,
   'low-rank': lowRankPass,
+  'factorise-tables': factoriseTablesPass,
   'dynamic-batch': dynamicBatchPass,
 } as const;
 

@@ -55,7 +55,10 @@ describe('ranks under a budget', () => {
     fc.assert(
       fc.property(someChoices, fc.double({ min: 0.55, max: 0.99, noNaN: true }), (choices, share) => {
         const budget = share * choices.reduce((sum, { wholeCost }) => sum + wholeCost, 0);
-        const [uniform, greedy] = [uniformRanks(choices, budget), greedyRanks(choices, budget)];
+        const [uniform, greedy] = [
+          uniformRanks(choices, budget, 'test'),
+          greedyRanks(choices, budget, 'test'),
+        ];
         expect(cost(choices, uniform)).toBeLessThanOrEqual(budget);
         expect(cost(choices, greedy)).toBeLessThanOrEqual(budget);
         choices.forEach(({ rankStep: step, greatestRank: most }, i) => {
@@ -77,14 +80,14 @@ describe('ranks under a budget', () => {
     for (let a = 1; a <= 4; a++)
       for (let b = 1; b <= 4; b++)
         for (let c = 1; c <= 4; c++) if (a + b + c <= 8) best = Math.max(best, kept(choices, [a, b, c]));
-    expect(kept(choices, greedyRanks(choices, budget))).toBeCloseTo(best, 12);
-    expect(kept(choices, uniformRanks(choices, budget))).toBeLessThan(best);
+    expect(kept(choices, greedyRanks(choices, budget, 'test'))).toBeCloseTo(best, 12);
+    expect(kept(choices, uniformRanks(choices, budget, 'test'))).toBeLessThan(best);
   });
 
   it('gives a matrix that matters more, or that is used on fewer rows, the higher rank', () => {
     const values = geometric(0.8);
     const ranksOf = (first: RankChoice, second: RankChoice): (number | undefined)[] =>
-      greedyRanks([first, second], 0.55 * (first.rankCost * 7 + second.rankCost * 7));
+      greedyRanks([first, second], 0.55 * (first.rankCost * 7 + second.rankCost * 7), 'test');
     const [plain = 16, important = 16] = ranksOf(choice(values), choice(values, 1, 10));
     expect(important).toBeGreaterThan(plain);
     const [often = 16, seldom = 16] = ranksOf(choice(values, 9), choice(values, 1));
@@ -94,16 +97,19 @@ describe('ranks under a budget', () => {
   it('lets a matrix stay whole where that is worth it, and takes no rank that brings nothing', () => {
     const flat = choice(new Array<number>(16).fill(1));
     const rankTwo = choice([2, 1, ...new Array<number>(14).fill(0)]);
-    expect(greedyRanks([flat, rankTwo], flat.wholeCost + 2 * rankTwo.rankCost)).toEqual([undefined, 2]);
-    expect(greedyRanks([], 0)).toEqual([]);
+    expect(greedyRanks([flat, rankTwo], flat.wholeCost + 2 * rankTwo.rankCost, 'test')).toEqual([
+      undefined,
+      2,
+    ]);
+    expect(greedyRanks([], 0, 'test')).toEqual([]);
   });
 
   it('refuses a budget below the least ranks', () => {
     const choices = [choice(geometric(0.5, 8), 1, 1, 2)];
     // Rank 2 of 8 × 8 is 32 of 64.
-    expect(greedyRanks(choices, 32)).toEqual([2]);
+    expect(greedyRanks(choices, 32, 'test')).toEqual([2]);
     for (const allocate of [greedyRanks, uniformRanks])
-      expect(errorCode(() => allocate(choices, 31.9))).toBe('RECIPE_INVALID');
+      expect(errorCode(() => allocate(choices, 31.9, 'test'))).toBe('RECIPE_INVALID');
   });
 });
 
