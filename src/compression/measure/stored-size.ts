@@ -24,7 +24,8 @@ export interface StoredSize {
 /** Zeros that 16 bits can count. A longer gap is cut by storing a zero. */
 const MAX_GAP = 2 ** 16 - 1;
 const GAP_BYTES = 2;
-const NOTHING: StoredSize = {
+/** No tensor at all. */
+export const NO_BYTES: StoredSize = {
   rawBytes: 0,
   deflateBytes: 0,
   brotliBytes: 0,
@@ -39,7 +40,7 @@ const NOTHING: StoredSize = {
  */
 export async function storedSize(initializer: Initializer): Promise<StoredSize> {
   const { dtype, dims, content } = initializer;
-  if (content.kind === 'strings') return NOTHING;
+  if (content.kind === 'strings') return NO_BYTES;
   const rawBytes = packedBytes(dtype, elementCount(dims));
   const elementBytes = Math.max(1, packedBytes(dtype, 2) / 2);
   const { stored, fillers } = zerosOf(initializer, elementBytes);
@@ -57,20 +58,15 @@ export async function storedSize(initializer: Initializer): Promise<StoredSize> 
   };
 }
 
-/** The sum over several tensors. */
-export async function storedSizes(initializers: Iterable<Initializer>): Promise<StoredSize> {
-  let sum = NOTHING;
-  for (const initializer of initializers) {
-    const size = await storedSize(initializer);
-    sum = {
-      rawBytes: sum.rawBytes + size.rawBytes,
-      deflateBytes: sum.deflateBytes + size.deflateBytes,
-      brotliBytes: sum.brotliBytes + size.brotliBytes,
-      bitmapBytes: sum.bitmapBytes + size.bitmapBytes,
-      indexBytes: sum.indexBytes + size.indexBytes,
-    };
-  }
-  return sum;
+/** The bytes of two tensors, or groups of them. */
+export function addSizes(a: StoredSize, b: StoredSize): StoredSize {
+  return {
+    rawBytes: a.rawBytes + b.rawBytes,
+    deflateBytes: a.deflateBytes + b.deflateBytes,
+    brotliBytes: a.brotliBytes + b.brotliBytes,
+    bitmapBytes: a.bitmapBytes + b.bitmapBytes,
+    indexBytes: a.indexBytes + b.indexBytes,
+  };
 }
 
 function zerosOf(initializer: Initializer, elementBytes: number): ZeroCount {

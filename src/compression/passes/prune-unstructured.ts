@@ -9,7 +9,7 @@ import { smallestScores } from '../graph/sparse-threshold.js';
 import { repairZeros } from '../kernels/sparse-repair-kernel.js';
 import { weightedChange, zeroBelow, zeroGroups, zeroPerOutput } from '../kernels/sparsity-kernel.js';
 import { inputSizes, notFinite, weightGrams } from '../calibration/sparse-calibration.js';
-import { storedSizes } from '../measure/stored-size.js';
+import { addSizes, NO_BYTES, storedSize } from '../measure/stored-size.js';
 import type { StoredSize } from '../measure/stored-size.js';
 import type { LayerChange, LeftLayer, Pass, PassDefinition } from '../pass.js';
 import { SHARE } from '../pass.js';
@@ -64,11 +64,12 @@ export function pruneUnstructured(parameters: PruneUnstructuredParameters = {}):
     const zero = zeroer(model, chosen, sizes, settings, pattern);
     const edit = new GraphEdit(model);
     const changed: LayerChange[] = [];
-    const stored: Initializer[] = [];
+    let stored = NO_BYTES;
+    let done = 0;
     for await (const { weight, gram } of settings.repair
       ? weightGrams(model, chosen, context, 'repair', false)
       : chosen.map((each) => ({ weight: each, gram: undefined }))) {
-      context.progress?.(stored.length, chosen.length, weight.weightName);
+      context.progress?.(done++, chosen.length, weight.weightName);
       const before = valuesOf(model.graph, weight);
       const data = before.slice();
       zero(weight, data);
@@ -76,11 +77,11 @@ export function pruneUnstructured(parameters: PruneUnstructuredParameters = {}):
         gram === undefined
           ? weightedChange(before, data, weight.axis, sizes(weight))
           : repair(weight, gram, before, data);
-      stored.push(replaceWeights(edit, weight, data));
+      stored = addSizes(stored, await storedSize(replaceWeights(edit, weight, data)));
       changed.push(...changesOf(weight, data, relativeError));
     }
     if (changed.length === 0) return { model, report: { changed, left } };
-    return { model: edit.build(), report: { changed, left, notes: notesOf(await storedSizes(stored)) } };
+    return { model: edit.build(), report: { changed, left, notes: notesOf(stored) } };
   };
 }
 
