@@ -1,4 +1,4 @@
-import { intAttribute, intsAttribute } from '../../onnx/index.js';
+import { constantInfo, intAttribute, intsAttribute } from '../../onnx/index.js';
 import type { Node } from '../../onnx/index.js';
 import { elementwise } from './channel-elementwise.js';
 import { reshapedLane } from './channel-reshape.js';
@@ -157,7 +157,7 @@ function join(trace: ChannelTrace, node: Node, a: Lane, b: Lane): void {
   if (trace.units.join(a.labels, b.labels, reason)) trace.units.mark(a.labels, 'stream');
 }
 
-/** A product of two computed matrices, one for each head or other index of the leading axes. */
+/** A product of two matrices, one for each head or other index of the leading axes. */
 const matMul: ChannelRule = (trace, node) => {
   const rank = trace.dims(node.outputs[0])?.length ?? 0;
   const sides = node.inputs.map((input) => ({
@@ -168,6 +168,11 @@ const matMul: ChannelRule = (trace, node) => {
   const [known] = sides.filter(({ lane }) => lane !== undefined);
   if (known?.lane === undefined) return READS;
   const fromRight = known.dims.length - known.lane.axis;
+  if (fromRight === 1 && known === sides[1] && sides[0]?.lane === undefined) {
+    // Rows are mixed, and each column of the right operand stays by itself.
+    trace.setLane(node.outputs[0], rank - 1, known.lane.labels);
+    return undefined;
+  }
   if (fromRight <= 2) return READS;
   for (const { input, lane, dims } of sides) {
     if (lane === undefined && (dims.at(-fromRight) ?? 1) !== 1) return `multiplies its neurons with ${input}`;
@@ -194,7 +199,9 @@ function normalisation(
       return 'normalises over several axes of its neurons';
     for (const input of vectors) {
       if ((node.inputs[input] ?? '') === '') continue;
-      if (trace.dims(node.inputs[input])?.length !== 1) return READS;
+      const info = constantInfo(trace.graph, node.inputs[input] ?? '');
+      if (info?.dtype !== 'float32' || info.dims.length !== 1)
+        return 'scales its neurons by what is computed';
       trace.use({ kind: 'constant', node: keyOf(node), input, axis: 0, labels: lane.labels });
     }
     if (statistics) trace.units.mark(lane.labels, 'normalised');

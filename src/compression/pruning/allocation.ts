@@ -25,15 +25,14 @@ export async function allocate(
 ): Promise<readonly number[]> {
   if (allocation === 'uniform')
     return groups.map((group) => Math.min(mostRemovable(group), Math.round(group.size * share)));
+  const tally = new WorkTally(model, shapes);
   const steps: Step[] = [];
-  let total = 0;
   for (const [index, group] of groups.entries()) {
     ranking.context.progress?.(index, groups.length, 'ranking for the global allocation');
-    const work = unitWork(model, group, shapes, ranking.units);
-    total += group.size === 0 ? 0 : [...work.values()].reduce((sum, each) => sum + each, 0);
-    steps.push(...stepsOf(index, await rankUnits(model, group, mostRemovable(group), ranking), work));
+    const order = await rankUnits(model, group, mostRemovable(group), ranking);
+    steps.push(...stepsOf(index, order, tally.add(group, ranking.units)));
   }
-  return cheapestSteps(steps, share * total, groups.length);
+  return cheapestSteps(steps, share, groups.length, tally);
 }
 
 /** The removal of one more unit of a group. */
@@ -41,54 +40,86 @@ interface Step {
   readonly group: number;
   /** Cost a multiply-add; never below that of the step before, so that a group's steps keep their order. */
   readonly price: number;
-  readonly work: number;
+  readonly places: readonly Place[];
+}
+
+/** Channels of a unit on one side of a dense layer. */
+interface Place {
+  readonly layer: LayerWork;
+  readonly side: 'inputs' | 'outputs';
+  readonly channels: number;
+}
+
+/** What is left of a dense layer; `rows` in the run that shapes were seen in. */
+interface LayerWork {
+  readonly rows: number;
+  inputs: number;
+  outputs: number;
 }
 
 function stepsOf(
   group: number,
   { units, costs }: { readonly units: readonly number[]; readonly costs: readonly number[] },
-  workOf: ReadonlyMap<number, number>,
+  placesOf: ReadonlyMap<number, readonly Place[]>,
 ): Step[] {
   let price = 0;
   return units.map((unit, index) => {
-    const work = workOf.get(unit) ?? 0;
+    const places = placesOf.get(unit) ?? [];
+    const work = places.reduce((sum, { layer, side, channels }) => {
+      const other = side === 'inputs' ? layer.outputs : layer.inputs;
+      return sum + layer.rows * channels * other;
+    }, 0);
     price = Math.max(price, work === 0 ? Infinity : (costs[index] ?? 0) / work);
-    return { group, price, work };
+    return { group, price, places };
   });
 }
 
-/** Steps in the order of their prices while they fit into the budget of work to remove. */
-function cheapestSteps(steps: readonly Step[], budget: number, groups: number): number[] {
+/** Takes steps in the order of their prices until the share of the multiply-adds is gone. */
+function cheapestSteps(steps: readonly Step[], share: number, groups: number, tally: WorkTally): number[] {
   const counts = Array.from({ length: groups }, () => 0);
-  let removed = 0;
-  for (const { group, work } of steps.toSorted((a, b) => a.price - b.price)) {
-    if (removed + work / 2 > budget) break;
-    removed += work;
+  const least = (1 - share) * tally.work;
+  for (const { group, places } of steps.toSorted((a, b) => a.price - b.price)) {
+    if (tally.work <= least) break;
+    for (const { layer, side, channels } of places) layer[side] -= channels;
     counts[group] = (counts[group] ?? 0) + 1;
   }
   return counts;
 }
 
-/** Multiply-adds of the dense layers that each unit takes part in, in the run that shapes were seen in. By root. */
-function unitWork(
-  model: Model,
-  group: ChannelGroup,
-  shapes: Shapes,
-  units: ChannelUnits,
-): ReadonlyMap<number, number> {
-  const layers = new Map(findDenseLayers(model).layers.map((layer) => [layer.output, layer]));
-  const removable = new Set(group.removable);
-  const work = new Map<number, number>();
-  for (const use of group.uses) {
-    const layer = layers.get(use.node);
-    if (layer === undefined) continue;
-    const elements = (shapes.get(layer.output)?.dims ?? []).reduce((product, dim) => product * dim, 1);
-    const each = (elements / layer.outputs) * (use.kind === 'columns' ? layer.inputs : layer.outputs);
-    for (const label of use.labels) {
-      if (label === FIXED) continue;
-      const root = units.root(label);
-      if (removable.has(root)) work.set(root, (work.get(root) ?? 0) + each);
-    }
+/** Multiply-adds of the dense layers that groups run through, as units go. */
+class WorkTally {
+  readonly #layers: ReadonlyMap<string, LayerWork>;
+  readonly #concerned = new Set<LayerWork>();
+
+  constructor(model: Model, shapes: Shapes) {
+    const works = findDenseLayers(model).layers.map(({ output, inputs, outputs }): [string, LayerWork] => {
+      const elements = (shapes.get(output)?.dims ?? []).reduce((product, dim) => product * dim, 1);
+      return [output, { rows: elements / outputs, inputs, outputs }];
+    });
+    this.#layers = new Map(works);
   }
-  return work;
+
+  /** Where each unit of a group, by its root, takes part in dense layers. */
+  add(group: ChannelGroup, units: ChannelUnits): ReadonlyMap<number, readonly Place[]> {
+    const places = new Map<number, Place[]>();
+    for (const use of group.uses) {
+      const layer = this.#layers.get(use.node);
+      if (layer === undefined) continue;
+      this.#concerned.add(layer);
+      const side = use.kind === 'columns' ? 'outputs' : 'inputs';
+      const channels = new Map<number, number>();
+      for (const label of use.labels)
+        if (label !== FIXED) channels.set(units.root(label), (channels.get(units.root(label)) ?? 0) + 1);
+      for (const [unit, count] of channels)
+        places.set(unit, [...(places.get(unit) ?? []), { layer, side, channels: count }]);
+    }
+    return places;
+  }
+
+  /** What is left of the multiply-adds. */
+  get work(): number {
+    let sum = 0;
+    for (const { rows, inputs, outputs } of this.#concerned) sum += rows * inputs * outputs;
+    return sum;
+  }
 }

@@ -7,15 +7,16 @@ import type { ChannelGroup, ChannelGroups } from '../graph/channel-groups.js';
 import type { ChannelReader } from '../graph/channel-trace.js';
 import type { ChannelUnits } from '../graph/channel-units.js';
 import { weightOf } from '../graph/dense-layers.js';
-import {
-  addColumnSquares,
-  addTaylorScores,
-  eliminationOrder,
-  submatrix,
-  unitCost,
-} from '../kernels/prune-kernel.js';
+import { addColumnSquares, addTaylorScores, eliminationOrder, submatrix } from '../kernels/prune-kernel.js';
 import type { Elimination, RemovalOrder } from '../kernels/prune-kernel.js';
-import { addRidge, dot, invertPositiveDefinite } from '../kernels/linear-algebra-kernel.js';
+import {
+  addRidge,
+  choleskyInPlace,
+  dot,
+  invertPositiveDefinite,
+  multiply,
+  transpose,
+} from '../kernels/linear-algebra-kernel.js';
 import type { PassContext } from '../pass.js';
 import type { ReaderWeights } from '../graph/reader-weights.js';
 import {
@@ -58,11 +59,11 @@ export async function rankUnits(
   ranking: Ranking,
 ): Promise<RemovalOrder> {
   const units = group.removable;
-  if (ranking.importance === 'repair' && !group.stream) {
+  if (ranking.importance === 'repair') {
     const order = eliminationOrder(await eliminations(model, group, ranking), units.length, count);
     return { ...order, units: order.units.map((index) => must(units[index], 'unit')) };
   }
-  const scores = await scoresOf(model, group, ranking);
+  const scores = await scoresOf(model, group, ranking.importance, ranking);
   const order = units.map((_, index) => index).sort((a, b) => (scores[a] ?? 0) - (scores[b] ?? 0) || a - b);
   const chosen = order.slice(0, count);
   return {
@@ -71,10 +72,13 @@ export async function rankUnits(
   };
 }
 
-function scoresOf(model: Model, group: ChannelGroup, ranking: Ranking): Promise<Float64Array> | Float64Array {
-  switch (ranking.importance) {
-    case 'repair':
-      return streamCosts(model, group, ranking);
+function scoresOf(
+  model: Model,
+  group: ChannelGroup,
+  importance: Exclude<Importance, 'repair'>,
+  ranking: Ranking,
+): Promise<Float64Array> | Float64Array {
+  switch (importance) {
     case 'activation':
       return activationScores(model, group, ranking);
     case 'taylor':
@@ -84,24 +88,25 @@ function scoresOf(model: Model, group: ChannelGroup, ranking: Ranking): Promise<
   }
 }
 
-async function eliminations(model: Model, group: ChannelGroup, ranking: Ranking): Promise<Elimination[]> {
-  const all: Elimination[] = [];
-  for (const reader of group.readers) {
-    const moment = await readerMoment(model, reader, ranking.feeds, ranking.context);
-    all.push(elimination(group, reader, weightsOf(model, reader), moment, ranking));
-  }
-  return all;
-}
+/** Bytes that choosing units may hold. */
+const MAX_ELIMINATION_BYTES = 2 ** 28;
 
-/** Each unit's cost as if it alone went, reader by reader: a stream has too many to hold all their moments. */
-async function streamCosts(model: Model, group: ChannelGroup, ranking: Ranking): Promise<Float64Array> {
-  const costs = new Float64Array(group.removable.length);
-  await eachMoment(model, group.readers, ranking.feeds, ranking.context, (reader, weights, moment) => {
-    const layer = elimination(group, reader, weights, moment, ranking);
-    for (let unit = 0; unit < costs.length; unit++)
-      costs[unit] = (costs[unit] ?? 0) + unitCost([layer], unit);
+/** The readers of a group; of a stream with more than memory allows, evenly spaced ones. */
+async function eliminations(model: Model, group: ChannelGroup, ranking: Ranking): Promise<Elimination[]> {
+  const [first] = group.readers;
+  if (first === undefined) return [];
+  const most = Math.max(1, Math.floor(MAX_ELIMINATION_BYTES / (16 * first.labels.length ** 2)));
+  const step = Math.ceil(group.readers.length / most);
+  const readers = group.readers.filter((_, index) => index % step === 0);
+  if (readers.length === 1) {
+    const moment = await readerMoment(model, first, ranking.feeds, ranking.context);
+    return [elimination(group, first, weightsOf(model, first), moment, ranking)];
+  }
+  const all: Elimination[] = [];
+  await eachMoment(model, readers, ranking.feeds, ranking.context, (reader, weights, moment) => {
+    all.push(elimination(group, reader, weights, moment, ranking));
   });
-  return costs;
+  return all;
 }
 
 /** The part of a reader that concerns the units; other inputs only help to take over, which the inverse knows. */
@@ -119,17 +124,31 @@ function elimination(
   const unitOf = unitIndexes(reader.labels, group.removable, units);
   const concerned = Int32Array.from(unitOf.keys()).filter((row) => (unitOf[row] ?? -1) >= 0);
   const columns = Int32Array.from({ length: weights.outputs }, (_, index) => index);
+  const weight = submatrix(weights.weight, weights.outputs, concerned, columns);
   return {
     inverse: submatrix(inverse, width, concerned, concerned),
-    weight: submatrix(weights.weight, weights.outputs, concerned, columns),
+    ...withFewerOutputs(weight, concerned.length, weights.outputs),
     inputs: concerned.length,
-    outputs: weights.outputs,
     rows: rowsOfUnits(
       Int32Array.from(concerned, (row) => unitOf[row] ?? -1),
       group.removable.length,
     ),
     scale: 1 / energy,
   };
+}
+
+/** Costs only depend on the products of rows: a factor of `W Wᵀ` stands in for weights with more outputs than inputs. */
+function withFewerOutputs(
+  weight: Float64Array,
+  inputs: number,
+  outputs: number,
+): { weight: Float64Array; outputs: number } {
+  if (outputs <= inputs) return { weight, outputs };
+  const factor = new Float64Array(inputs * inputs);
+  const transposed = transpose(weight, inputs, outputs);
+  multiply(weight, transposed, factor, inputs, outputs, inputs);
+  addRidge(factor, inputs, 1e-12);
+  return choleskyInPlace(factor, inputs) ? { weight: factor, outputs: inputs } : { weight, outputs };
 }
 
 /** `Σ |x_j|² |w_j|²` over a unit's inputs `j` of all readers (Wanda, Sun et al. 2023, for whole rows). */

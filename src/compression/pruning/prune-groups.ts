@@ -23,8 +23,8 @@ import { repairReader } from './repair.js';
 /** Parameters that passes which prune channels have in common. */
 export interface PruneParameters {
   /**
-   * Share to remove, above 0 and below 1: of each group's units with `uniform` allocation, of all groups'
-   * multiply-adds with `global`. Default 0.5.
+   * Share to remove, above 0 and below 1: of each group's units with `uniform` allocation, of the multiply-adds of all
+   * layers concerned with `global`. Default 0.5.
    */
   readonly share?: number;
   /** Default `repair`. All but `magnitude` need calibration requests. */

@@ -105,9 +105,12 @@ async function jointProblem(
   { openSession }: PassContext,
 ): Promise<RefitProblem> {
   const gram = await GramAccumulator.open(inputs + width, openSession);
+  // Large graphs take longer to optimize further than to run on calibration requests.
+  const open: PassContext['openSession'] = (model, options) =>
+    openSession(model, { ...options, optimization: 'basic' });
   try {
-    await withTaps(before, [value], openSession, (readBefore) =>
-      withTaps(after, [value], openSession, async (readAfter) => {
+    await withTaps(before, [value], open, (readBefore) =>
+      withTaps(after, [value], open, async (readAfter) => {
         for (const feed of feeds) {
           const [x, y] = [await readBefore(feed), await readAfter(feed)];
           await gram.add(sideBySide(must(x.get(value), value), inputs, must(y.get(value), value), width));
