@@ -40,14 +40,23 @@ const BIAS_LIMIT = 2 ** 30;
  *   right behind, would be fused with the MatMul into a float32 Gemm that dequantizes its weights in every run.
  * - A convolution with an int32 bias and an 8-bit result, behind its Relu where it has one: QLinearConv.
  *
- * Answers the model and the relative error of each layer's weights.
  */
 export function writeQdq(
   model: Model,
   plan: QdqPlan,
-): { model: Model; weightErrors: ReadonlyMap<StaticLayer, number> } {
+): { model: Model; layers: ReadonlyMap<StaticLayer, WrittenLayer> } {
   const writer = new QdqWriter(model, plan);
-  return { model: writer.write(), weightErrors: writer.weightErrors };
+  return { model: writer.write(), layers: writer.written() };
+}
+
+/** A layer as it was written. */
+export interface WrittenLayer {
+  /** Root mean square of the error of the weights over that of the weights. */
+  readonly weightError: number;
+  /** Its result in the model given: where 8 bits go on, that of a Relu behind it; with the bias. */
+  readonly result: string;
+  /** The same in the model written, as float32. */
+  readonly writtenResult: string;
 }
 
 interface QuantizedWeight {
@@ -57,7 +66,7 @@ interface QuantizedWeight {
 }
 
 class QdqWriter {
-  readonly weightErrors = new Map<StaticLayer, number>();
+  readonly #weightErrors = new Map<StaticLayer, number>();
   readonly #graph: Graph;
   readonly #edit: GraphEdit;
   readonly #plan: QdqPlan;
@@ -94,11 +103,23 @@ class QdqWriter {
     return this.#edit.build();
   }
 
+  /** The layers, after {@link write}. */
+  written(): ReadonlyMap<StaticLayer, WrittenLayer> {
+    const layers = [...this.#weightErrors].map(([layer, weightError]) => {
+      const end = behindRelu(this.#graph, layer.output);
+      const read = this.#stored.has(end) ? end : this.#inputs.get(end);
+      const goesOn = layer.kind === 'conv' || this.#givesEightBits(layer);
+      const [result, writtenResult] = goesOn ? [end, must(read, end)] : [layer.output, layer.output];
+      return [layer, { weightError, result, writtenResult }] as const;
+    });
+    return new Map(layers);
+  }
+
   #writeDense(layer: StaticLayer): void {
     const nodes = this.#edit.writer(layer.name);
     const input = this.#input(nodes, layer);
     const { values, scales, relativeError } = this.#denseWeight(layer);
-    this.weightErrors.set(layer, relativeError);
+    this.#weightErrors.set(layer, relativeError);
     const weight = this.#dequantized(nodes, layer.weightName, values, scales, 1);
     const bias = this.#givesEightBits(layer) ? this.#wholeBias(layer, scales) : undefined;
     if (bias === undefined) this.#writeFloatResult(nodes, layer, input, weight);
@@ -131,7 +152,7 @@ class QdqWriter {
     const input = this.#input(nodes, layer);
     const bias = this.#biasVector(layer);
     const { values, scales, relativeError } = this.#convWeight(layer, bias);
-    this.weightErrors.set(layer, relativeError);
+    this.#weightErrors.set(layer, relativeError);
     const weight = this.#dequantized(nodes, layer.weightName, values, scales, 0);
     const inputs = [input, weight];
     if (bias !== undefined) {

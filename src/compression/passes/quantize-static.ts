@@ -1,6 +1,6 @@
 import { elementCount, must } from '../../core/index.js';
 import type { TensorMap } from '../../core/index.js';
-import { intAttribute, probeShapes } from '../../onnx/index.js';
+import { intAttribute } from '../../onnx/index.js';
 import type { Model } from '../../onnx/index.js';
 import { activationScale, entropyRange, mseRange, percentileRange } from '../calibration/clipping.js';
 import type { ActivationScale, CalibrationMethod } from '../calibration/clipping.js';
@@ -8,11 +8,13 @@ import { observeHistograms, observeRanges } from '../calibration/ranges.js';
 import type { Histogram, ValueRange } from '../calibration/ranges.js';
 import { measureSensitivity, someFeeds } from '../calibration/sensitivity.js';
 import type { Sensitivities } from '../calibration/sensitivity.js';
+import { valueDims } from '../calibration/tap-values.js';
 import { valueErrors } from '../calibration/value-errors.js';
 import { eightBitValues } from '../graph/eight-bit-values.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { writeQdq } from '../graph/qdq-writer.js';
 import type { QdqPlan } from '../graph/qdq-writer.js';
+import { behindRelu } from '../graph/readers.js';
 import { findStaticLayers, hasFiniteConstants, STATIC_OPERATORS } from '../graph/static-layers.js';
 import type { StaticLayer, StaticLayers, StaticOperator } from '../graph/static-layers.js';
 import { calibrationOf } from '../pass.js';
@@ -52,16 +54,19 @@ export function quantizeStatic(parameters: QuantizeStaticParameters = {}): Pass 
   return async (given, context) => {
     const feeds = calibrationOf(context, 'quantize-static', false);
     const { model, layers, left } = chosenLayers(given, parameters);
-    const job: Job = { model, parameters, feeds, context, left: [...left] };
-    const scales = await calibrate(job, layers);
-    const plan = await planOf(job, layers, scales);
+    if (layers.length === 0) return { model: given, report: { changed: [], left } };
+    const dims = await valueDims(model, valuesOf(model, layers), must(feeds[0], 'feed'), context.openSession);
+    const job: Job = { model, parameters, feeds, dims, context, left: [...left] };
+    const plan = planOf(job, layers, await calibrate(job, layers));
     const kept = await keepSensitive(job, plan);
     const final = { ...plan, layers: plan.layers.filter((layer) => kept?.kept.has(layer) !== true) };
     if (final.layers.length === 0) return { model: given, report: { changed: [], left: job.left } };
-    const { model: quantized, weightErrors } = writeQdq(model, final);
-    const errors = await layerErrors(job, quantized, final.layers);
-    const changed = final.layers.map((layer) => changeOf(layer, final, weightErrors, errors, kept));
-    return { model: quantized, report: { changed, left: job.left } };
+    const written = writeQdq(model, final);
+    const errors = await resultErrors(job, written);
+    const changed = [...written.layers].map(([layer, { weightError, result }]) =>
+      changeOf(layer, final, weightError, must(errors.get(result), result), kept?.alone.get(layer)),
+    );
+    return { model: written.model, report: { changed, left: job.left } };
   };
 }
 
@@ -69,6 +74,8 @@ interface Job {
   readonly model: Model;
   readonly parameters: QuantizeStaticParameters;
   readonly feeds: readonly TensorMap[];
+  /** Dimensions on the first feed of the values that layers read and give, and of those stored in 8 bits. */
+  readonly dims: ReadonlyMap<string, readonly number[]>;
   readonly context: PassContext;
   /** Grows. */
   readonly left: LeftLayer[];
@@ -112,22 +119,30 @@ function groupsOf({ node }: StaticLayer): number {
   return Math.max(1, intAttribute(node, 'group', 1));
 }
 
+/** Values that quantization of the layers can store in 8 bits. */
+function quantizedValues({ graph }: Model, layers: readonly StaticLayer[]): ReadonlySet<string> {
+  const stored = [...eightBitValues(graph, layers).values()].map((value) => value.scaleOf);
+  return new Set([...layers.map((layer) => layer.input), ...stored]);
+}
+
+function valuesOf(model: Model, layers: readonly StaticLayer[]): readonly string[] {
+  const results = layers.flatMap(({ output }) => [output, behindRelu(model.graph, output)]);
+  return [...new Set([...quantizedValues(model, layers), ...results])];
+}
+
 /** Scales of all values that quantization of any of the layers could store in 8 bits; none for a value without a range. */
 async function calibrate(
-  { model, parameters, feeds, context }: Job,
+  { model, parameters, feeds, dims, context }: Job,
   layers: readonly StaticLayer[],
 ): Promise<ReadonlyMap<string, ActivationScale>> {
   const { calibration = 'percentile', symmetric = false } = parameters;
-  const stored = eightBitValues(model.graph, layers);
-  const names = new Set([
-    ...layers.map((layer) => layer.input),
-    ...[...stored.values()].map((value) => value.scaleOf),
-  ]);
-  const ranges = await observeRanges(model, [...names], feeds, context);
+  const names = quantizedValues(model, layers);
+  const observed = new Map([...dims].filter(([name]) => names.has(name)));
+  const ranges = await observeRanges(model, observed, feeds, context);
   const histograms =
     calibration === 'min-max'
       ? new Map<string, Histogram>()
-      : await observeHistograms(model, ranges, feeds, context);
+      : await observeHistograms(model, observed, ranges, feeds, context);
   let done = 0;
   return new Map(
     [...ranges].map(([name, range]) => {
@@ -149,23 +164,20 @@ function clippedRange(
 }
 
 /** The plan for all layers that can be had in 8 bits; names the others. */
-async function planOf(
+function planOf(
   job: Job,
   layers: readonly StaticLayer[],
   scales: ReadonlyMap<string, ActivationScale>,
-): Promise<QdqPlan> {
-  const { model, parameters, feeds, context } = job;
+): QdqPlan {
+  const { parameters, dims } = job;
   const usable = usableLayers(job, layers, scales);
-  const [feed = {}] = feeds;
-  const shapes = usable.length === 0 ? undefined : await probeShapes(model, context.openSession, feed);
-  const plan: QdqPlan = {
+  return {
     layers: usable,
     scales,
-    matrixInputs: new Set(usable.filter((layer) => shapes?.get(layer.input)?.dims.length === 2)),
+    matrixInputs: new Set(usable.filter((layer) => dims.get(layer.input)?.length === 2)),
     weightLimit: parameters.reduceRange === true ? 63 : 127,
     perChannel: parameters.perChannel ?? true,
   };
-  return plan;
 }
 
 /** The layers whose values all have scales. Without one layer, others may need scales of other values: so in turns. */
@@ -208,31 +220,33 @@ async function keepSensitive(job: Job, plan: QdqPlan): Promise<Sensitivities<Sta
 }
 
 /** Error of each layer's result, those of the layers before it included, on a few of the feeds. */
-function layerErrors(
-  { model, feeds, context }: Job,
-  quantized: Model,
-  layers: readonly StaticLayer[],
+function resultErrors(
+  { model, feeds, dims, context }: Job,
+  written: ReturnType<typeof writeQdq>,
 ): Promise<ReadonlyMap<string, number>> {
-  const outputs = layers.map((layer) => layer.output);
-  return valueErrors(model, quantized, outputs, someFeeds(feeds), context);
+  const values = [...written.layers.values()].map(({ result, writtenResult }) => ({
+    name: result,
+    changedName: writtenResult,
+    dims: must(dims.get(result), result),
+  }));
+  return valueErrors(model, written.model, values, someFeeds(feeds), context);
 }
 
 function changeOf(
   layer: StaticLayer,
-  plan: QdqPlan,
-  weightErrors: ReadonlyMap<StaticLayer, number>,
-  errors: ReadonlyMap<string, number>,
-  sensitivities: Sensitivities<StaticLayer> | undefined,
+  { perChannel }: QdqPlan,
+  weightError: number,
+  relativeError: number,
+  sensitivity: number | undefined,
 ): LayerChange {
   const weights = elementCount(layer.weightDims);
-  const scales = plan.perChannel ? 'one scale an output' : 'one scale';
-  const sensitivity = sensitivities?.alone.get(layer);
+  const scales = perChannel ? 'one scale an output' : 'one scale';
   return {
     layer: layer.name,
-    change: `${layer.weightDims.join(' × ')} from float32 to int8, ${scales}; weights off by ${percent(weightErrors.get(layer))}`,
+    change: `${layer.weightDims.join(' × ')} from float32 to int8, ${scales}; weights off by ${percent(weightError)}`,
     weightsBefore: weights,
     weightsAfter: weights,
-    relativeError: must(errors.get(layer.output), layer.output),
+    relativeError,
     ...(sensitivity === undefined ? {} : { sensitivity }),
   };
 }
