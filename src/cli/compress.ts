@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { readRecipe, type CompressionReport } from '../compression/index.js';
+import { readRecipe, type CompressionReport, type Recipe } from '../compression/index.js';
 import { WhittleError } from '../core/index.js';
 import { compressVariant } from './compress/compress-bundle.js';
 import { compressFile } from './compress/compress-file.js';
@@ -46,11 +46,12 @@ export function compressCommand(program: Command): void {
 
 async function compress(path: string, options: CompressOptions): Promise<void> {
   const output = createOutput(options.json ?? false);
+  const recipe = await readRecipe(options.recipe);
   const found = await stat(path).catch((cause: unknown) => {
     throw new WhittleError('FILE_MISSING', `${path} does not exist`, { path }, cause);
   });
   const startedAt = performance.now();
-  const done = await (found.isDirectory() ? ofBundle : ofFile)(path, options, output);
+  const done = await (found.isDirectory() ? ofBundle : ofFile)(path, recipe, options, output);
   const seconds = (performance.now() - startedAt) / 1000;
   const { report, ...rest } = done.result;
   output.result(
@@ -64,19 +65,22 @@ interface Done {
   readonly said: string;
 }
 
-async function ofFile(path: string, options: CompressOptions, output: Output): Promise<Done> {
+async function ofFile(path: string, recipe: Recipe, options: CompressOptions, output: Output): Promise<Done> {
   refuse(options, 'from', 'a model file has no variants');
-  const recipe = await readRecipe(options.recipe);
   const { out, name, calibrate, seed } = options;
   if (name !== undefined) checkName(name);
   const { model, report } = await compressFile(path, { recipe, out, name, calibrate, seed }, output);
   return { result: { model, report }, said: `${model}: made, with its report beside it,` };
 }
 
-async function ofBundle(bundle: string, options: CompressOptions, output: Output): Promise<Done> {
+async function ofBundle(
+  bundle: string,
+  recipe: Recipe,
+  options: CompressOptions,
+  output: Output,
+): Promise<Done> {
   refuse(options, 'out', 'the variant goes into the bundle');
   const { from = 'full', seed, calibrate } = options;
-  const recipe = await readRecipe(options.recipe);
   const name = checkName(options.name ?? options.recipe.replace(/^.*\//, '').replace(/\.(json|ya?ml)$/, ''));
   if (calibrate === undefined) output.note(`${bundle}: calibrating on requests of its own users`);
   const asked = { name, from, recipe, seed, ...(calibrate !== undefined && { calibrate }) };

@@ -23,6 +23,7 @@ interface Shorthand {
  * the next, last what turns weights into integers, which nothing after it could read.
  */
 const SHORTHANDS: readonly Shorthand[] = [
+  { name: 'simplify', step: { pass: 'simplify' } },
   { name: 'heads', step: { pass: 'prune-heads' } },
   { name: 'pruned', step: { pass: 'prune-structured' } },
   { name: 'lowrank', step: { pass: 'low-rank' } },

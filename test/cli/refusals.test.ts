@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const COMMANDS = ['serve', 'train', 'bundle create', 'compress', 'evaluate', 'demo'];
+const COMMANDS = ['serve', 'train', 'bundle create', 'compress', 'diff', 'evaluate', 'demo'];
 
 // Processes that start at the same time share the machine's cores.
 describe.concurrent('help', () => {
@@ -74,7 +74,7 @@ describe.concurrent('what cannot be done is one line with its code', () => {
     ['train @events.csv --out @x', 1, 'DATASET_INVALID', 'lacks the column user, item, time'],
     ['compress @none --recipe int4', 2, 'RECIPE_INVALID', 'int4'],
     ['compress @none --recipe @none.json', 1, 'FILE_MISSING', 'none.json'],
-    ['compress @none --recipe int8', 1, 'FILE_MISSING', 'none/bundle.json'],
+    ['compress @none --recipe int8', 1, 'FILE_MISSING', 'none does not exist'],
     ['evaluate @none --data @events.csv', 1, 'FILE_MISSING', 'none/bundle.json'],
     ['serve @none', 1, 'FILE_MISSING', 'none/bundle.json'],
     ['serve @none --port 70000', 2, 'USAGE_INVALID', '0 to 65535'],

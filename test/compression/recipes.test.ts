@@ -18,8 +18,9 @@ describe('shorthands', () => {
     ['int8+pruned', [pruned, int8]],
     ['int8 + lowrank + pruned', [pruned, lowrank, int8]],
     [
-      'w4+int4tables+sparse+heads',
+      'w4+int4tables+sparse+heads+simplify',
       [
+        { pass: 'simplify' },
         { pass: 'prune-heads' },
         { pass: 'prune-unstructured' },
         { pass: 'quantize-tables', bits: 4 },

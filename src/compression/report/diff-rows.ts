@@ -65,7 +65,7 @@ export function lossText({ loss: { first, steepest }, values, thresholdDb }: Dif
 }
 
 function placeText({ value, node, op }: ValueError): string {
-  return node === value ? `${value} (${op})` : `${value} (${op} ${node})`;
+  return node === value || node === op ? `${value} (${op})` : `${value} (${op} ${node})`;
 }
 
 /** Bytes of both models by kind of weight. */
