@@ -11,7 +11,7 @@ import type { ReaderWeights } from '../graph/reader-weights.js';
 import { outputChange, refitWeights, submatrix } from '../kernels/prune-kernel.js';
 import type { RefitProblem } from '../kernels/prune-kernel.js';
 import type { PassContext } from '../pass.js';
-import { notFinite, readerMoment, weightsOf } from './reader-states.js';
+import { notFinite, quickly, readerMoment, weightsOf } from './reader-states.js';
 
 /** A reader before and after the cut. */
 export interface CutReader {
@@ -102,15 +102,13 @@ async function jointProblem(
   { inputs, biased, weight, outputs }: ReaderWeights,
   width: number,
   feeds: readonly TensorMap[],
-  { openSession }: PassContext,
+  context: PassContext,
 ): Promise<RefitProblem> {
+  const { openSession } = quickly(context);
   const gram = await GramAccumulator.open(inputs + width, openSession);
-  // Large graphs take longer to optimize further than to run on calibration requests.
-  const open: PassContext['openSession'] = (model, options) =>
-    openSession(model, { ...options, optimization: 'basic' });
   try {
-    await withTaps(before, [value], open, (readBefore) =>
-      withTaps(after, [value], open, async (readAfter) => {
+    await withTaps(before, [value], openSession, (readBefore) =>
+      withTaps(after, [value], openSession, async (readAfter) => {
         for (const feed of feeds) {
           const [x, y] = [await readBefore(feed), await readAfter(feed)];
           await gram.add(sideBySide(must(x.get(value), value), inputs, must(y.get(value), value), width));
