@@ -9,7 +9,10 @@ export interface Column<Row> {
   readonly isNumber?: boolean;
 }
 
-/** A Markdown table; of many rows the first `limit`. */
+/** Columns of a Markdown table are as wide as their longest cell: one long list would blow up every row. */
+const MAX_CELL = 160;
+
+/** A Markdown table; of many rows the first `limit`, of long cells the start. */
 export function tableText<Row>(
   columns: readonly Column<Row>[],
   rows: readonly Row[],
@@ -18,11 +21,15 @@ export function tableText<Row>(
   if (rows.length === 0) return 'None.\n';
   const aligned = columns.map(({ header, cell, isNumber = false }) => ({
     header,
-    cell,
+    cell: (row: Row) => shortened(String(cell(row))),
     align: isNumber ? ('right' as const) : ('left' as const),
   }));
   const rest = rows.length - limit;
   return markdownTable(aligned, rows.slice(0, limit)) + (rest > 0 ? `\nand ${rest} more\n` : '');
+}
+
+function shortened(text: string): string {
+  return text.length <= MAX_CELL ? text : `${text.slice(0, MAX_CELL - 1)}…`;
 }
 
 /** An HTML table of texts. */

@@ -122,7 +122,9 @@ function layerErrors(changed: readonly ChangedLayer[]): string {
 }
 
 function errorChart(changed: readonly ChangedLayer[]): string {
-  const plotted = changed.filter(({ relativeError }) => relativeError > 0).slice(0, PLOTTED);
+  const plotted = changed
+    .filter(({ relativeError: error }) => error > 0 && Number.isFinite(error))
+    .slice(0, PLOTTED);
   if (plotted.length === 0) return '<p class="soft">No layer has an error.</p>';
   const bars = plotted.map(({ layer, change: said, relativeError, step }) => ({
     label: layer,
