@@ -6,7 +6,6 @@ export { pruneHeads } from './passes/prune-heads.js';
 export { pruneStructured } from './passes/prune-structured.js';
 export { lowRank } from './passes/low-rank.js';
 export { dynamicBatch } from './passes/dynamic-batch.js';
-export { didYouMean, nearestName } from './nearest-name.js';
 export { parseRecipe, readRecipe, recipeSchema } from './recipes.js';
 export type { Recipe } from './recipes.js';
 export { compressModel } from './compress.js';
