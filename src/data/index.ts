@@ -11,5 +11,5 @@ export {
 } from './splits.js';
 export { readItems, readUsers, writeItems, writeUsers, type Table, type UserHistory } from './parquet.js';
 export { readColumnNames, readTable } from './table-file.js';
-export { readRequestRows, type RequestRows } from './request-rows.js';
+export { readRequestRows } from './request-rows.js';
 export { createDemoWorld, type DemoWorld, type DemoWorldOptions } from './demo-world.js';
