@@ -7,9 +7,6 @@ export type CalibrationMethod = 'min-max' | 'percentile' | 'entropy' | 'mse';
 /** Steps of uint8. */
 const LEVELS = 256;
 
-/** Limits that the entropy search tries. */
-const LIMITS_TRIED = 256;
-
 /** Limits that the MSE search tries on each side of zero. */
 const LIMITS = 64;
 
@@ -46,10 +43,9 @@ export function entropyRange({ counts, low, high }: Histogram, levels = LEVELS):
   const width = (high - low) / bins;
   const zero = -low / width;
   const reach = Math.ceil(Math.max(zero, bins - zero));
-  const stride = Math.max(1, Math.floor(bins / LIMITS_TRIED));
   let best: ValueRange = { min: low, max: high };
   let least = Infinity;
-  for (let distance = reach; distance > 0; distance -= stride) {
+  for (let distance = reach; distance > 0; distance--) {
     const start = Math.max(0, Math.floor(zero) - distance);
     const end = Math.min(bins, Math.ceil(zero) + distance);
     if (end - start < Math.min(levels, bins)) break;

@@ -1,34 +1,27 @@
-import { elementCount, float32, float32Data, must } from '../../core/index.js';
-import type { Tensor } from '../../core/index.js';
-import { constantInfo, constantTensor, freshName, namesInUse } from '../../onnx/index.js';
+import { float32, float32Data, must } from '../../core/index.js';
+import { constantTensor, freshName, namesInUse } from '../../onnx/index.js';
 import type { Graph, Model, Node } from '../../onnx/index.js';
 import type { ActivationScale } from '../calibration/clipping.js';
-import { quantizeByRows } from '../kernels/conv-weight-kernel.js';
-import { quantizeMatrix } from '../kernels/quantize-kernel.js';
 import { eightBitValues } from './eight-bit-values.js';
 import type { EightBitValue } from './eight-bit-values.js';
 import { CONTRIB, GraphEdit } from './graph-edit.js';
 import type { NodeWriter } from './graph-edit.js';
+import { biasVector, convWeight, denseWeight, wholeBias } from './layer-constants.js';
+import type { WeightFormat, WholeConstant } from './layer-constants.js';
 import { behindRelu, isOutput, readersOf } from './readers.js';
 import type { StaticLayer } from './static-layers.js';
 
 /** What is to be quantized, and how. */
-export interface QdqPlan {
+export interface QdqPlan extends WeightFormat {
   readonly layers: readonly StaticLayer[];
   /** By value: what the layers read, and what {@link eightBitValues} names. */
   readonly scales: ReadonlyMap<string, ActivationScale>;
   /** Layers whose input is a matrix. */
   readonly matrixInputs: ReadonlySet<StaticLayer>;
-  /** Largest 8-bit value of a weight. */
-  readonly weightLimit: number;
-  readonly perChannel: boolean;
 }
 
 /** ai.onnx version in which DequantizeLinear got an axis; before, ONNX Runtime's own operator has one. */
 const AXIS_OPSET = 13;
-
-/** Largest bias in its own steps; half of what int32 holds, the other half is for the sum of products. */
-const BIAS_LIMIT = 2 ** 30;
 
 /**
  * Writes layers with QuantizeLinear and DequantizeLinear around them, in the forms that ONNX Runtime 1.30 makes 8-bit
@@ -57,12 +50,6 @@ export interface WrittenLayer {
   readonly result: string;
   /** The same in the model written, as float32. */
   readonly writtenResult: string;
-}
-
-interface QuantizedWeight {
-  readonly values: Tensor;
-  readonly scales: Float32Array;
-  readonly relativeError: number;
 }
 
 class QdqWriter {
@@ -118,18 +105,22 @@ class QdqWriter {
   #writeDense(layer: StaticLayer): void {
     const nodes = this.#edit.writer(layer.name);
     const input = this.#input(nodes, layer);
-    const { values, scales, relativeError } = this.#denseWeight(layer);
-    this.#weightErrors.set(layer, relativeError);
-    const weight = this.#dequantized(nodes, layer.weightName, values, scales, 1);
-    const bias = this.#givesEightBits(layer) ? this.#wholeBias(layer, scales) : undefined;
+    const quantized = denseWeight(this.#graph, layer, this.#plan);
+    this.#weightErrors.set(layer, quantized.relativeError);
+    const weight = this.#dequantized(nodes, layer.weightName, quantized, 1);
+    const bias = this.#givesEightBits(layer) ? this.#gemmBias(nodes, layer, quantized.scales) : undefined;
     if (bias === undefined) this.#writeFloatResult(nodes, layer, input, weight);
-    else {
-      const added =
-        bias === 'none' ? [] : [this.#dequantized(nodes, `${layer.name}/bias`, bias.values, bias.scales, 0)];
-      nodes.value('Gemm', [input, weight, ...added], {}, layer.output);
-    }
+    else nodes.value('Gemm', [input, weight, ...bias], {}, layer.output);
     this.#edit.replace(layer.node, nodes.nodes);
     if (layer.biasNode !== undefined) this.#edit.replace(layer.biasNode, []);
+  }
+
+  /** The operand for the bias, none where there is none; undefined where int32 cannot hold it. */
+  #gemmBias(nodes: NodeWriter, layer: StaticLayer, scales: Float32Array): readonly string[] | undefined {
+    if (layer.bias === undefined) return [];
+    const bias = biasVector(this.#graph, layer);
+    const whole = bias === undefined ? undefined : wholeBias(bias, this.#scaleOf(layer).scale, scales);
+    return whole === undefined ? undefined : [this.#dequantized(nodes, `${layer.name}/bias`, whole, 0)];
   }
 
   /** MatMul and Sum, also where there is no bias: of one value it is that value. */
@@ -150,14 +141,14 @@ class QdqWriter {
   #writeConv(layer: StaticLayer, stored: string | undefined): void {
     const nodes = this.#edit.writer(layer.name);
     const input = this.#input(nodes, layer);
-    const bias = this.#biasVector(layer);
-    const { values, scales, relativeError } = this.#convWeight(layer, bias);
-    this.#weightErrors.set(layer, relativeError);
-    const weight = this.#dequantized(nodes, layer.weightName, values, scales, 0);
-    const inputs = [input, weight];
+    const { scale } = this.#scaleOf(layer);
+    const bias = biasVector(this.#graph, layer);
+    const quantized = convWeight(this.#graph, layer, bias, scale, this.#plan);
+    this.#weightErrors.set(layer, quantized.relativeError);
+    const inputs = [input, this.#dequantized(nodes, layer.weightName, quantized, 0)];
     if (bias !== undefined) {
-      const steps = must(wholeSteps(bias, this.#scaleOf(layer), scales), 'bias in int32');
-      inputs.push(this.#dequantized(nodes, `${layer.name}/bias`, steps.values, steps.scales, 0));
+      const whole = must(wholeBias(bias, scale, quantized.scales), 'bias in int32');
+      inputs.push(this.#dequantized(nodes, `${layer.name}/bias`, whole, 0));
     }
     const node = { ...layer.node, inputs };
     if (stored === undefined) nodes.nodes.push(node);
@@ -206,7 +197,7 @@ class QdqWriter {
   }
 
   /** A stored tensor with a scale, or one for each entry of an axis, and zero points of 0. */
-  #dequantized(nodes: NodeWriter, base: string, values: Tensor, scales: Float32Array, axis: number): string {
+  #dequantized(nodes: NodeWriter, base: string, { values, scales }: WholeConstant, axis: number): string {
     const single = scales.length === 1;
     const dims = single ? [] : [scales.length];
     const zeros = values.dtype === 'int32' ? new Int32Array(scales.length) : new Int8Array(scales.length);
@@ -218,36 +209,6 @@ class QdqWriter {
     return nodes.value('DequantizeLinear', inputs, single ? {} : { axis }, undefined, this.#domain);
   }
 
-  #denseWeight({ weightName, weightDims, weightTransposed, outputs, alpha }: StaticLayer): QuantizedWeight {
-    const weight = float32Data(must(constantTensor(this.#graph, weightName), 'weights'));
-    const inputs = elementCount(weightDims) / outputs;
-    const { weightLimit, perChannel } = this.#plan;
-    const shape = { count: 1, inputs, outputs, transposed: weightTransposed };
-    const { values, scales, relativeError } = quantizeMatrix(weight, shape, weightLimit, perChannel);
-    return {
-      values: { dtype: 'int8', dims: [inputs, outputs], data: values },
-      scales: scales.map((scale) => alpha * scale),
-      relativeError,
-    };
-  }
-
-  #convWeight(layer: StaticLayer, bias: Float32Array | undefined): QuantizedWeight {
-    const { weightName, weightDims, outputs } = layer;
-    const weight = float32Data(must(constantTensor(this.#graph, weightName), 'weights'));
-    const values = new Int8Array(weight.length);
-    const scales = new Float32Array(outputs);
-    const inputScale = this.#scaleOf(layer).scale;
-    // A bias that is large beside all weights of its output would not fit into int32 in their steps.
-    const least = Float64Array.from(
-      scales,
-      (_, row) => Math.abs(bias?.[row] ?? 0) / (inputScale * BIAS_LIMIT),
-    );
-    const { weightLimit, perChannel } = this.#plan;
-    const relativeError = quantizeByRows(weight, outputs, weightLimit, perChannel, least, values, scales);
-    const tensor: Tensor = { dtype: 'int8', dims: weightDims, data: values };
-    return { values: tensor, scales: perChannel ? scales : scales.slice(0, 1), relativeError };
-  }
-
   /** Whether ONNX Runtime can have the result in 8 bits: nothing but quantized layers read it, as their input. */
   #givesEightBits(layer: StaticLayer): boolean {
     if (!this.#plan.matrixInputs.has(layer)) return false;
@@ -256,43 +217,4 @@ class QdqWriter {
     const alone = readers.every((reader) => this.#layerOf.get(reader)?.input === end);
     return readers.length > 0 && alone && !isOutput(this.#graph, end);
   }
-
-  /** The bias in int32 steps; 'none' where there is none, undefined where it cannot be had so. */
-  #wholeBias(layer: StaticLayer, scales: Float32Array): WholeSteps | 'none' | undefined {
-    if (layer.bias === undefined) return 'none';
-    const bias = this.#biasVector(layer);
-    return bias === undefined ? undefined : wholeSteps(bias, this.#scaleOf(layer), scales);
-  }
-
-  /** The bias with beta, `[outputs]`; undefined where there is none, or it is no constant vector. */
-  #biasVector({ bias, outputs }: StaticLayer): Float32Array | undefined {
-    const info = bias === undefined ? undefined : constantInfo(this.#graph, bias.name);
-    if (bias === undefined || info?.dtype !== 'float32') return undefined;
-    const count = elementCount(info.dims);
-    if (count !== 1 && (count !== outputs || info.dims.at(-1) !== outputs)) return undefined;
-    const data = float32Data(must(constantTensor(this.#graph, bias.name), 'bias'));
-    return Float32Array.from({ length: outputs }, (_, at) => bias.beta * (data[at % count] ?? 0));
-  }
-}
-
-interface WholeSteps {
-  readonly values: Tensor;
-  readonly scales: Float32Array;
-}
-
-/** `bias[outputs]` in whole steps of input scale × weight scale; undefined where one does not fit. */
-function wholeSteps(
-  bias: Float32Array,
-  { scale }: ActivationScale,
-  weightScales: Float32Array,
-): WholeSteps | undefined {
-  const scales = weightScales.map((weightScale) => scale * weightScale);
-  const values = new Int32Array(bias.length);
-  for (const [at, value] of bias.entries()) {
-    const steps = Math.round(value / (scales[at % scales.length] ?? 1));
-    // A little more is let through: the limit of a convolution's scales is rounded.
-    if (!(Math.abs(steps) <= 1.01 * BIAS_LIMIT)) return undefined;
-    values[at] = steps;
-  }
-  return { values: { dtype: 'int32', dims: [bias.length], data: values }, scales };
 }

@@ -45,8 +45,10 @@ export function countIntoBins(values: Float32Array, low: number, high: number, c
  */
 export function clippedDivergence(counts: Float64Array, start: number, end: number, levels: number): number {
   const size = end - start;
-  const reference = counts.slice(start, end);
-  const coarse = new Float64Array(size);
+  const reference = referenceBuffer(size);
+  const coarse = coarseBuffer(size);
+  reference.set(counts.subarray(start, end));
+  coarse.fill(0);
   for (let level = 0; level < levels; level++) {
     const from = Math.ceil((level * size) / levels);
     const to = Math.ceil(((level + 1) * size) / levels);
@@ -57,6 +59,18 @@ export function clippedDivergence(counts: Float64Array, start: number, end: numb
     reference[size - 1] = (reference[size - 1] as number) + (counts[i] as number);
   return smooth(reference) && smooth(coarse) ? divergence(reference, coarse) : Infinity;
 }
+
+/** A buffer that is used again by the next call: thousands of ranges are tried for each value. */
+function reusedBuffer(): (size: number) => Float64Array {
+  let buffer = new Float64Array(0);
+  return (size) => {
+    if (buffer.length < size) buffer = new Float64Array(size);
+    return buffer.subarray(0, size);
+  };
+}
+
+const referenceBuffer = reusedBuffer();
+const coarseBuffer = reusedBuffer();
 
 /** The level's count spread over its bins; which are empty the clipped distribution says. */
 function spreadLevel(

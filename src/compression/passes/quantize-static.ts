@@ -2,10 +2,9 @@ import { elementCount, must } from '../../core/index.js';
 import type { TensorMap } from '../../core/index.js';
 import { intAttribute } from '../../onnx/index.js';
 import type { Model } from '../../onnx/index.js';
-import { activationScale, entropyRange, mseRange, percentileRange } from '../calibration/clipping.js';
-import type { ActivationScale, CalibrationMethod } from '../calibration/clipping.js';
-import { observeHistograms, observeRanges } from '../calibration/ranges.js';
-import type { Histogram, ValueRange } from '../calibration/ranges.js';
+import { activationScales } from '../calibration/activation-scales.js';
+import type { CalibrationParameters } from '../calibration/activation-scales.js';
+import type { ActivationScale } from '../calibration/clipping.js';
 import { measureSensitivity, someFeeds } from '../calibration/sensitivity.js';
 import type { Sensitivities } from '../calibration/sensitivity.js';
 import { valueDims } from '../calibration/tap-values.js';
@@ -20,13 +19,7 @@ import type { StaticLayer, StaticLayers, StaticOperator } from '../graph/static-
 import { calibrationOf } from '../pass.js';
 import type { LayerChange, LeftLayer, Pass, PassContext, PassDefinition } from '../pass.js';
 
-export interface QuantizeStaticParameters {
-  /** How the range of a value is chosen from what the calibration requests show. Default `percentile`. */
-  readonly calibration?: CalibrationMethod;
-  /** Share of the values that `percentile` covers, of 100. Default 99.99. */
-  readonly percentile?: number;
-  /** Inputs of layers around zero (zero point 128; 0 for what is never negative), not over their range. Default false. */
-  readonly symmetric?: boolean;
+export interface QuantizeStaticParameters extends CalibrationParameters {
   /** One scale an output, not one for all weights of a layer. Default true. */
   readonly perChannel?: boolean;
   /** Keep weights to 7 bits, for CPUs without VNNI, whose 8-bit kernels saturate. Default false. */
@@ -57,7 +50,9 @@ export function quantizeStatic(parameters: QuantizeStaticParameters = {}): Pass 
     if (layers.length === 0) return { model: given, report: { changed: [], left } };
     const dims = await valueDims(model, valuesOf(model, layers), must(feeds[0], 'feed'), context.openSession);
     const job: Job = { model, parameters, feeds, dims, context, left: [...left] };
-    const plan = planOf(job, layers, await calibrate(job, layers));
+    const names = quantizedValues(model, layers);
+    const observed = new Map([...dims].filter(([name]) => names.has(name)));
+    const plan = planOf(job, layers, await activationScales(model, observed, feeds, parameters, context));
     const kept = await keepSensitive(job, plan);
     const final = { ...plan, layers: plan.layers.filter((layer) => kept?.kept.has(layer) !== true) };
     if (final.layers.length === 0) return { model: given, report: { changed: [], left: job.left } };
@@ -128,39 +123,6 @@ function quantizedValues({ graph }: Model, layers: readonly StaticLayer[]): Read
 function valuesOf(model: Model, layers: readonly StaticLayer[]): readonly string[] {
   const results = layers.flatMap(({ output }) => [output, behindRelu(model.graph, output)]);
   return [...new Set([...quantizedValues(model, layers), ...results])];
-}
-
-/** Scales of all values that quantization of any of the layers could store in 8 bits; none for a value without a range. */
-async function calibrate(
-  { model, parameters, feeds, dims, context }: Job,
-  layers: readonly StaticLayer[],
-): Promise<ReadonlyMap<string, ActivationScale>> {
-  const { calibration = 'percentile', symmetric = false } = parameters;
-  const names = quantizedValues(model, layers);
-  const observed = new Map([...dims].filter(([name]) => names.has(name)));
-  const ranges = await observeRanges(model, observed, feeds, context);
-  const histograms =
-    calibration === 'min-max'
-      ? new Map<string, Histogram>()
-      : await observeHistograms(model, observed, ranges, feeds, context);
-  let done = 0;
-  return new Map(
-    [...ranges].map(([name, range]) => {
-      const histogram = histograms.get(name);
-      context.progress?.(done++, ranges.size, 'choosing ranges');
-      const clipped = histogram === undefined ? range : clippedRange(histogram, calibration, parameters);
-      return [name, activationScale(clipped, symmetric)];
-    }),
-  );
-}
-
-function clippedRange(
-  histogram: Histogram,
-  method: CalibrationMethod,
-  { percentile = 99.99, symmetric = false }: QuantizeStaticParameters,
-): ValueRange {
-  if (method === 'percentile') return percentileRange(histogram, percentile);
-  return method === 'mse' ? mseRange(histogram, symmetric) : entropyRange(histogram);
 }
 
 /** The plan for all layers that can be had in 8 bits; names the others. */

