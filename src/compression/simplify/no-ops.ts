@@ -1,4 +1,11 @@
-import { dataTypeOfCode, intAttribute, intsAttribute, producers, tensorOf } from '../../onnx/index.js';
+import {
+  consumers,
+  dataTypeOfCode,
+  intAttribute,
+  intsAttribute,
+  producers,
+  tensorOf,
+} from '../../onnx/index.js';
 import { elementCount } from '../../core/index.js';
 import type { Graph, Node } from '../../onnx/index.js';
 import { removalOf, unchanged } from './removal.js';
@@ -14,6 +21,7 @@ interface View {
   readonly graph: Graph;
   readonly opset: number;
   readonly facts: ReadonlyMap<string, ValueFacts>;
+  readonly readersOf: (value: string) => number;
   /** The node behind a value, as it stands after what was found before. */
   readonly behind: (value: string) => Node | undefined;
 }
@@ -27,9 +35,12 @@ interface View {
 export function removeNoOps(graph: Graph, opset: number): Step {
   const rewrite = new Rewrite(graph);
   const producerOf = new Map(producers(graph));
+  const uses = consumers(graph);
+  const outputs = new Set(graph.outputs.map((output) => output.name));
   const view: View = {
     graph,
     opset,
+    readersOf: (value) => (uses.get(value)?.length ?? 0) + (outputs.has(value) ? 1 : 0),
     facts: valueFacts(graph),
     behind: (value) => producerOf.get(rewrite.resolve(value)),
   };
@@ -43,7 +54,7 @@ export function removeNoOps(graph: Graph, opset: number): Step {
     }
     const node = merged ?? given;
     const [output = '', ...others] = node.outputs;
-    const same = others.some((other) => isRead(graph, other)) ? undefined : sameAs(view, node);
+    const same = others.some((other) => view.readersOf(other) > 0) ? undefined : sameAs(view, node);
     if (same === undefined || !rewrite.alias(output, same)) continue;
     rewrite.remove(given);
     removals.push(removalOf(given, 'does nothing'));
@@ -52,16 +63,13 @@ export function removeNoOps(graph: Graph, opset: number): Step {
   return { graph: rewrite.build(), removals, changed: [], left: [] };
 }
 
-function isRead(graph: Graph, value: string): boolean {
-  if (value === '') return false;
-  const named = (node: Node): boolean => node.inputs.includes(value);
-  return graph.nodes.some(named) || graph.outputs.some((output) => output.name === value);
-}
-
 /** The node in place of this one and the one before it. */
 function mergedNode(view: View, node: Node): Node | undefined {
-  const before = view.behind(node.inputs[0] ?? '');
+  const [input = ''] = node.inputs;
+  const before = view.behind(input);
   if (before?.domain !== '') return undefined;
+  // With another reader the node before would stay, and nothing be won.
+  if (view.readersOf(input) > 1 || view.readersOf(before.outputs[0] ?? '') > 1) return undefined;
   const [source = ''] = before.inputs;
   if (node.op === 'Transpose' && before.op === 'Transpose') {
     const [inner, outer] = [intsAttribute(before, 'perm', undefined), intsAttribute(node, 'perm', undefined)];

@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads';
+import { spawn } from 'node:child_process';
 import { toWhittleError, WhittleError } from '../../core/index.js';
 import { byteLength, checkModel, decodeModel, encodeModel } from '../../onnx/index.js';
 import type { Graph, Initializer, Model, ValueInfo } from '../../onnx/index.js';
@@ -36,7 +36,7 @@ export async function runOnnxsim(model: Model, context: PassContext): Promise<St
   if (sent.byteLength > MAX_SENT_BYTES) return refuse(`its subgraphs hold ${sent.byteLength} bytes`);
   const module = onnxsimModule();
   try {
-    const simplified = decodeModel(await runWorker(module, sent)).graph;
+    const simplified = decodeModel(await runProcess(module, sent)).graph;
     const changed = { ...model, graph: merge(graph, simplified) };
     checkModel(changed);
     await withSession(changed, context.openSession, () => Promise.resolve());
@@ -101,38 +101,64 @@ function stepFrom(before: Graph, after: Graph): Step {
   };
 }
 
-/** Plain JavaScript, because a worker is started from a file or a text that Node runs as it is. */
+/** What the process is sent, and what it sends back. */
+interface Request {
+  readonly module: string;
+  readonly model: Uint8Array;
+  readonly options: typeof OPTIONS;
+}
+type Response = { readonly model: Uint8Array } | { readonly error: string };
+
+/**
+ * Plain JavaScript, which Node runs as it is, wherever this file lies. onnxsim prints tables and its reasons to the
+ * console.
+ */
 const SCRIPT = `
-const { parentPort, workerData } = require('node:worker_threads');
-import(workerData.module)
-  .then(({ simplify }) => simplify(workerData.model, workerData.options))
-  .then(({ model }) => parentPort.postMessage(model));
+let printed = '';
+console.log = () => {};
+console.error = (text) => { printed += text + '\\n'; };
+process.on('disconnect', () => process.exit());
+process.once('message', async ({ module, model, options }) => {
+  try {
+    const { simplify } = await import(module);
+    process.send({ model: (await simplify(model, options)).model });
+  } catch (error) {
+    process.send({ error: printed + String(error) });
+  }
+});
 `;
 
 /**
- * Runs onnxsim in a thread of its own: it blocks its thread, prints tables to the console, and never gives back memory.
+ * Runs onnxsim in a process of its own: it blocks its thread for seconds and never gives back memory. Not in a worker
+ * thread: one that ends while V8 still compiles can wait forever for a collection that it should itself make (Node 20).
+ * For the same reason the process is killed once it has answered.
  */
-function runWorker(module: string, model: Uint8Array): Promise<Uint8Array> {
+function runProcess(module: string, model: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const workerData = { module, model, options: OPTIONS };
-    const worker = new Worker(SCRIPT, { eval: true, stdout: true, stderr: true, workerData });
-    let printed = '';
-    let result: Uint8Array | undefined;
-    worker.stdout.resume();
-    worker.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));
-    worker.on('message', (message: Uint8Array) => (result = message));
-    worker.on('error', (error) => {
-      reject(new WhittleError('GRAPH_UNSUPPORTED', reasonIn(printed) ?? String(error)));
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', SCRIPT], {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      serialization: 'advanced',
     });
-    worker.on('exit', () => {
-      if (result !== undefined) resolve(result);
-      else
-        reject(new WhittleError('GRAPH_UNSUPPORTED', reasonIn(printed) ?? 'onnxsim ended without a result'));
+    const fail = (reason: string): void => {
+      reject(new WhittleError('GRAPH_UNSUPPORTED', `onnxsim: ${reason}`));
+    };
+    child.once('message', (response: Response) => {
+      if ('model' in response) resolve(response.model);
+      else fail(reasonIn(response.error));
+      child.kill('SIGKILL');
     });
+    child.once('error', (error) => {
+      fail(error.message);
+    });
+    // After a message this finds the promise settled.
+    child.once('exit', (code, signal) => {
+      fail(`its process ended (${signal ?? code}) without a result`);
+    });
+    const request: Request = { module, model, options: OPTIONS };
+    child.send(request);
   });
 }
 
-function reasonIn(printed: string): string | undefined {
-  const reason = /simplify error: ([^\n]*)/.exec(printed)?.[1];
-  return reason && `onnxsim: ${reason}`;
+function reasonIn(printed: string): string {
+  return /simplify error: ([^\n]*)/.exec(printed)?.[1] ?? printed;
 }

@@ -8,6 +8,7 @@ import type { Removal, Step } from './removal.js';
 export function removeDead(graph: Graph): Step {
   const used = removeUnused(graph);
   const kept = new Set(used.nodes);
+  const shapes = new Set(used.valueInfos);
   const nodes = graph.nodes.filter((node) => !kept.has(node));
   const initializers = [...graph.initializers.values()].filter(({ name }) => !used.initializers.has(name));
   const removals: Removal[] = [
@@ -18,7 +19,9 @@ export function removeDead(graph: Graph): Step {
       why: 'read by nothing',
       weights: elementCount(dims),
     })),
+    ...graph.valueInfos
+      .filter((value) => !shapes.has(value))
+      .map(({ name }) => ({ op: 'recorded shape', name, why: 'of no value', weights: 0 })),
   ];
-  const fewer = removals.length > 0 || used.valueInfos.length < graph.valueInfos.length;
-  return fewer ? { graph: used, removals, changed: [], left: [] } : unchanged(graph);
+  return removals.length === 0 ? unchanged(graph) : { graph: used, removals, changed: [], left: [] };
 }

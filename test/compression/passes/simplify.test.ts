@@ -184,6 +184,16 @@ describe('operators that do nothing', () => {
     if (!left.includes('Dropout')) expect(after).toEqual(before);
   });
 
+  it('merges two only where the first is read by the second alone', async () => {
+    const turned = graphOf([2, 3, 4], ({ op }, x) => {
+      const first = op.Transpose(x, { perm: [1, 2, 0] });
+      return op.Add(op.ReduceSum(op.Transpose(first, { perm: [1, 0, 2] })), first);
+    });
+    const { model: same, report } = await simplify(OWN)(turned, contextWith());
+    expect(same).toBe(turned);
+    expect(report.changed).toEqual([]);
+  });
+
   it('leaves an operand of unknown rank, and keeps the names of inputs and outputs', async () => {
     const builder = new GraphBuilder();
     const x = builder.input('x', 'float32', ['n']);
@@ -558,6 +568,8 @@ describe.skipIf(exporterModels === undefined)('models from other exporters', () 
     const { model, feeds } = await readExporterModel(file);
     const { model: small, report } = await simplify()(model, contextWith());
     expect([nodeCount(model.graph), nodeCount(small.graph)]).toEqual(NODES[file]);
+    expect(report.changed.length === 0).toBe(small === model);
+    expect(new Set(report.changed.map(({ layer }) => layer)).size).toBe(report.changed.length);
     expect(modelInputs(small.graph)).toEqual(modelInputs(model.graph));
     expect(small.graph.outputs).toEqual(model.graph.outputs);
     const names = new Set(small.graph.nodes.flatMap(({ name, outputs }) => [name, outputs[0]]));
