@@ -64,7 +64,7 @@ export function multiplyTransposed(
 }
 
 /** `target[to …] += factor · source[from …]` over `length` elements. */
-function addScaledRow(
+export function addScaledRow(
   source: Float64Array,
   from: number,
   factor: number,

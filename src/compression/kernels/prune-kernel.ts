@@ -1,10 +1,17 @@
-import { choleskyInPlace, dot, multiply, solveLower, solveLowerTransposed } from './linear-algebra-kernel.js';
+import {
+  addScaledRow,
+  choleskyInPlace,
+  dot,
+  multiply,
+  solveLower,
+  solveLowerTransposed,
+} from './linear-algebra-kernel.js';
 
 /** A dense layer (or several with one input, side by side) that loses inputs, as the choice of units sees it. */
 export interface Elimination {
-  /** `[inputs, inputs]`, the inverse of the damped second moment of the inputs; overwritten. */
+  /** `[inputs, inputs]`, the inverse of the damped second moment of the inputs; may be overwritten. */
   readonly inverse: Float64Array;
-  /** `[inputs, outputs]`; overwritten. */
+  /** `[inputs, outputs]`; may be overwritten. */
   readonly weight: Float64Array;
   readonly inputs: number;
   readonly outputs: number;
@@ -31,6 +38,11 @@ export function eliminationOrder(
   unitCount: number,
   count: number,
 ): RemovalOrder {
+  const states = layers.map((layer) =>
+    layer.rows.every((rows) => rows.length <= 1)
+      ? new RowElimination(layer, count)
+      : new BlockElimination(layer),
+  );
   const gone = new Uint8Array(unitCount);
   const units: number[] = [];
   const costs: number[] = [];
@@ -38,7 +50,8 @@ export function eliminationOrder(
     let [cheapest, least] = [-1, Infinity];
     for (let unit = 0; unit < unitCount; unit++) {
       if (gone[unit] === 1) continue;
-      const cost = unitCost(layers, unit);
+      let cost = 0;
+      for (const state of states) cost += state.cost(unit);
       if (cheapest !== -1 && !(cost < least)) continue;
       cheapest = unit;
       least = cost;
@@ -46,9 +59,90 @@ export function eliminationOrder(
     gone[cheapest] = 1;
     units.push(cheapest);
     costs.push(least);
-    for (const layer of layers) for (const row of layer.rows[cheapest] as Int32Array) takeOver(layer, row);
+    for (const state of states) state.remove(cheapest);
   }
   return { units, costs };
+}
+
+/** A layer whose units have several inputs each: its inverse and weights are brought up to date after each removal. */
+class BlockElimination {
+  readonly #layer: Elimination;
+
+  constructor(layer: Elimination) {
+    this.#layer = layer;
+  }
+
+  cost(unit: number): number {
+    return unitCost([this.#layer], unit);
+  }
+
+  remove(unit: number): void {
+    for (const row of this.#layer.rows[unit] as Int32Array) takeOver(this.#layer, row);
+  }
+}
+
+/**
+ * A layer whose units have one input each, several times faster: removals are the pivots of a Cholesky factor `L` of the
+ * inverse, and of what is left only the diagonal and the squares of the weight rows are kept, `w_i − Σ_k L_ik y_k` with
+ * `y_k = w_k / √(H_kk)` at the time when `k` went.
+ */
+class RowElimination {
+  readonly #layer: Elimination;
+  readonly #count: number;
+  readonly #diagonal: Float64Array;
+  readonly #squares: Float64Array;
+  readonly #factor: Float64Array;
+  readonly #parts: Float64Array;
+  readonly #gone: Uint8Array;
+  #steps = 0;
+
+  constructor(layer: Elimination, count: number) {
+    const { inverse, weight, inputs, outputs } = layer;
+    this.#layer = layer;
+    this.#count = count;
+    this.#diagonal = new Float64Array(inputs);
+    this.#squares = new Float64Array(inputs);
+    for (let i = 0; i < inputs; i++) {
+      this.#diagonal[i] = inverse[i * inputs + i] as number;
+      this.#squares[i] = dot(weight, i * outputs, weight, i * outputs, outputs);
+    }
+    this.#factor = new Float64Array(inputs * count);
+    this.#parts = new Float64Array(count * outputs);
+    this.#gone = new Uint8Array(inputs);
+  }
+
+  cost(unit: number): number {
+    const row = this.#layer.rows[unit]?.[0];
+    if (row === undefined) return 0;
+    return (this.#layer.scale * Math.max(0, this.#squares[row] as number)) / (this.#diagonal[row] as number);
+  }
+
+  remove(unit: number): void {
+    const pivot = this.#layer.rows[unit]?.[0];
+    if (pivot === undefined) return;
+    const { inverse, weight, inputs, outputs } = this.#layer;
+    const [factor, parts, count, steps] = [this.#factor, this.#parts, this.#count, this.#steps];
+    const root = Math.sqrt(this.#diagonal[pivot] as number);
+    const at = steps * outputs;
+    parts.set(weight.subarray(pivot * outputs, (pivot + 1) * outputs), at);
+    for (let k = 0; k < steps; k++)
+      addScaledRow(parts, k * outputs, -(factor[pivot * count + k] as number), parts, at, outputs);
+    for (let c = at; c < at + outputs; c++) parts[c] = (parts[c] as number) / root;
+    const products = new Float64Array(steps);
+    for (let k = 0; k < steps; k++) products[k] = dot(parts, k * outputs, parts, at, outputs);
+    const square = dot(parts, at, parts, at, outputs);
+    this.#gone[pivot] = 1;
+    for (let i = 0; i < inputs; i++) {
+      if (this.#gone[i] === 1) continue;
+      const mixed = dot(factor, i * count, factor, pivot * count, steps);
+      const entry = ((inverse[i * inputs + pivot] as number) - mixed) / root;
+      const along = dot(weight, i * outputs, parts, at, outputs) - dot(factor, i * count, products, 0, steps);
+      this.#squares[i] = (this.#squares[i] as number) - entry * (2 * along - entry * square);
+      this.#diagonal[i] = (this.#diagonal[i] as number) - entry * entry;
+      factor[i * count + steps] = entry;
+    }
+    this.#steps = steps + 1;
+  }
 }
 
 /** What the loss of one unit costs all layers together. */
