@@ -121,7 +121,7 @@ export function rowsOfUnits(unitOf: Int32Array, count: number): readonly Int32Ar
 }
 
 /** Nodes that read a value of the graph. */
-export function readersIn(graph: Graph): (value: string) => readonly Node[] {
+function readersIn(graph: Graph): (value: string) => readonly Node[] {
   const uses = consumers(graph);
   return (value) => uses.get(value) ?? [];
 }
