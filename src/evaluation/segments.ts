@@ -50,10 +50,7 @@ function itemSegments(
 function interactionCounts(histories: readonly ArrayLike<number>[], items: number): Float64Array {
   const counts = new Float64Array(items);
   for (const history of histories)
-    for (let place = 0; place < history.length; place++) {
-      const item = must(history[place], 'item');
-      counts[item] = (counts[item] ?? 0) + 1;
-    }
+    for (const item of Array.from(history)) counts[item] = (counts[item] ?? 0) + 1;
   return counts;
 }
 
