@@ -99,7 +99,8 @@ function mergeTable(
   const isKept = keepShare === undefined ? atLeast(counts, minCount) : mostFrequent(counts, keepShare);
   const kept = isKept.reduce((sum, each) => sum + each, 0);
   const saved = (rows - kept - 1) * width * 4;
-  if (saved <= MAP_BYTES * rows) return `${rows - kept} rows are rare, too few to pay for a map of ids`;
+  if (saved <= MAP_BYTES * rows)
+    return `too few rows are rare (${rows - kept} of ${rows}) to pay for a map of ids`;
   const values = must(constantTensor(edit.graph, lookups[0].node.inputs[0] ?? ''), 'table')
     .data as Float32Array;
   const merged = new Float32Array((kept + 1) * width);

@@ -113,7 +113,7 @@ describe('mergeRareRows', () => {
         {
           layer: 'Gather',
           op: 'Gather',
-          reason: 'table table: 1 rows are rare, too few to pay for a map of ids',
+          reason: 'table table: too few rows are rare (1 of 4) to pay for a map of ids',
         },
       ],
     });
