@@ -32,7 +32,7 @@ const NOTE =
 /**
  * Rows of tables that the calibration requests look up rarely, or never, become one shared row; an int32 map of ids
  * stands in front of the smaller table. Ties at the border of `keepShare` go to the lower row. Handles Gather on axis 0
- * of the main graph with constant float32 tables of any rank from 2 on; a table that would not shrink is left.
+ * of the main graph with constant float32 tables of any rank from 2 on; a table that would not shrink, or whose rare rows are not finite, is left.
  * @throws RECIPE_INVALID without calibration requests, where both minCount and keepShare are given, and for a pattern
  *   in `exclude` that names nothing.
  */
@@ -107,6 +107,8 @@ function mergeTable(
   const map = new Int32Array(rows);
   const weights = sharedRow === 'weighted' ? counts : new Float64Array(rows);
   mergeRows(values, width, isKept, weights, merged, map);
+  if (!merged.subarray(kept * width).every(Number.isFinite))
+    return 'rows to merge have values that are not finite';
   writeLookups(
     edit,
     table,

@@ -125,6 +125,12 @@ describe('mergeRareRows', () => {
     expect(await reason(powers(5), { minWeights: 0, exclude: ['tab*'] }, ids(0))).toEqual([
       'table table: it is excluded',
     ]);
+    const spoilt = powers(5);
+    const data = tensorOf(must(spoilt.graph.initializers.get('table'), 'table')).data as Float32Array;
+    data[20] = NaN;
+    expect(await reason(spoilt, { minWeights: 0 }, ids(0))).toEqual([
+      'table table: rows to merge have values that are not finite',
+    ]);
     const builder = new GraphBuilder({ opset: 17 });
     const half = builder.initializer('half', { dtype: 'float16', dims: [9, 8], data: new Uint16Array(72) });
     const nd = builder.initializer('nd', normals(createRandom(1), [9, 8]));
