@@ -1,7 +1,6 @@
 export type { PassContext } from './pass.js';
 export { quantizeDynamic } from './passes/quantize-dynamic.js';
 export { quantizeStatic } from './passes/quantize-static.js';
-export { quantizeWeights } from './passes/quantize-weights.js';
 export { pruneHeads } from './passes/prune-heads.js';
 export { pruneStructured } from './passes/prune-structured.js';
 export { lowRank } from './passes/low-rank.js';

@@ -25,7 +25,7 @@ interface Shorthand {
 const SHORTHANDS: readonly Shorthand[] = [
   { name: 'simplify', step: { pass: 'simplify' } },
   { name: 'heads', step: { pass: 'prune-heads' } },
-  { name: 'pruned', step: { pass: 'prune-structured' } },
+  { name: 'pruned', step: { pass: 'prune-structured', allocation: 'global', share: 0.6 } },
   { name: 'lowrank', step: { pass: 'low-rank' } },
   { name: 'sparse', step: { pass: 'prune-unstructured' } },
   { name: 'int8tables', step: { pass: 'quantize-tables', bits: 8 }, quantizes: 'tables' },

@@ -1,5 +1,3 @@
-import { must } from '../core/index.js';
-
 /** Part of the judged cases. An average hides what happens to the small ones. */
 export interface Segment {
   /** `head`, `middle`, `tail` items; users with `short`, `long` histories. */

@@ -6,7 +6,7 @@ import { parseRecipe, readRecipe, recipeSchema } from '../../src/compression/ind
 import { schemaCheck } from '../../src/core/index.js';
 import { rejectionCode } from '../support/error-code.js';
 
-const pruned = { pass: 'prune-structured' };
+const pruned = { pass: 'prune-structured', allocation: 'global', share: 0.6 };
 const lowrank = { pass: 'low-rank' };
 const int8 = { pass: 'quantize-dynamic' };
 

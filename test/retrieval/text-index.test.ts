@@ -24,8 +24,9 @@ const OPTIONS: TextIndexOptions = {
 const text = fc.array(fc.constantFrom('red', 'blue', 'shoe', 'lamp', 'desk', 'sofa'), { maxLength: 8 });
 const documents = fc.array(fc.tuple(text, text), { maxLength: 25 });
 const tuning = fc.record({
-  k1: fc.double({ min: 0, max: 3, noNaN: true }),
-  b: fc.double({ min: 0, max: 1, noNaN: true }),
+  // In tenths: below a millionth, scores that differ would be one in the float32 that is answered.
+  k1: fc.integer({ min: 0, max: 30 }).map((tenths) => tenths / 10),
+  b: fc.integer({ min: 0, max: 10 }).map((tenths) => tenths / 10),
 });
 
 /** BM25 over weighted fields, straight from the formula. */

@@ -29,7 +29,7 @@ export function readElsewhere(scope: Scope, value: string, readers: ReadonlySet<
 }
 
 /** Name of the initializer or Constant node's output whose elements a constant value has. */
-function storedName({ graph }: Scope, value: string): string {
+export function storedName({ graph }: Scope, value: string): string {
   const producerOf = producers(graph);
   const seen = new Set<string>();
   let name = value;

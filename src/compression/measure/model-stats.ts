@@ -31,6 +31,8 @@ export interface ModelStats {
 /** A constant of a model. */
 export interface Constant extends WeightUse {
   readonly name: string;
+  /** Where it is stored. */
+  readonly graph: Graph;
   readonly dtype: Initializer['dtype'];
   readonly dims: readonly number[];
   readonly bytes: number;
@@ -62,7 +64,7 @@ export function* constantsOf(model: Model): Generator<Constant> {
   for (const { graph } of scopesOf(model))
     for (const [name, tensor] of tensorsOf(graph)) {
       const { dtype, dims } = tensor;
-      yield { name, ...useOf(graph, name), dtype, dims, bytes: byteLength(tensor) };
+      yield { name, graph, ...useOf(graph, name), dtype, dims, bytes: byteLength(tensor) };
     }
 }
 
@@ -75,9 +77,7 @@ function* tensorsOf(graph: Graph): Generator<readonly [string, Initializer]> {
 }
 
 /**
- * Multiply-adds of a run on `feed`, scaled to 100 rows of the model's first output: of matrix products, convolutions,
- * recurrent layers and attention, also quantized. Inside subgraphs those count whose shapes the model records: of an If
- * the branch with more, of a Loop or Scan one turn.
+ * Multiply-adds of a run on `feed`, scaled to 100 rows of the model's first output: see {@link multiplyAddsAt}.
  * @throws MODEL_INVALID where ONNX Runtime cannot run the model on `feed`.
  */
 export async function multiplyAddsPer100Rows(
@@ -86,9 +86,22 @@ export async function multiplyAddsPer100Rows(
   openSession: OpenSession,
 ): Promise<number> {
   const shapes = await probeShapes(model, openSession, feed);
-  const dimsOf = (name: string): readonly number[] | undefined => shapes.get(name)?.dims;
-  const rows = dimsOf(model.graph.outputs[0]?.name ?? '')?.[0] ?? 1;
-  return (100 * graphMultiplyAdds(model.graph, dimsOf)) / Math.max(1, rows);
+  const dimsOf: DimsOf = (name) => shapes.get(name)?.dims;
+  return (100 * multiplyAddsAt(model, dimsOf)) / outputRows(model, dimsOf);
+}
+
+/**
+ * Multiply-adds of a run in which values have these shapes: of matrix products, convolutions, recurrent layers and
+ * attention, also quantized. Inside subgraphs those count whose shapes the model records: of an If the branch with more,
+ * of a Loop or Scan one turn.
+ */
+export function multiplyAddsAt({ graph }: Model, dimsOf: DimsOf): number {
+  return graphMultiplyAdds(graph, dimsOf);
+}
+
+/** Rows of the model's first output in such a run; at least 1. */
+export function outputRows({ graph }: Model, dimsOf: DimsOf): number {
+  return Math.max(1, dimsOf(graph.outputs[0]?.name ?? '')?.[0] ?? 1);
 }
 
 function graphMultiplyAdds({ nodes }: Graph, dimsOf: DimsOf): number {

@@ -63,7 +63,7 @@ function derive(node: Node, factsOf: (name: string) => ValueFacts): ValueFacts {
 }
 
 /** The shape that operands of these shapes are spread to; undefined where one is not known. */
-export function broadcast(all: readonly (Dims | undefined)[]): Dims | undefined {
+function broadcast(all: readonly (Dims | undefined)[]): Dims | undefined {
   const rank = Math.max(...all.map((dims) => dims?.length ?? 0));
   if (all.some((dims) => dims === undefined)) return undefined;
   return Array.from({ length: rank }, (_, axis) =>
