@@ -37,7 +37,7 @@ export const FIGURES: readonly Figure[] = [
   },
   {
     variant: 'pruned-half',
-    recipe: [{ pass: 'prune-structured', share: 0.5 }],
+    recipe: [{ pass: 'prune-structured', allocation: 'global', share: 0.65 }],
     retention: 0.98,
     bytes: { of: 'dense', share: 0.5 },
     timesFaster: 2,
@@ -52,7 +52,7 @@ export const FIGURES: readonly Figure[] = [
   {
     variant: 'composed',
     recipe: [
-      { pass: 'prune-structured', share: 0.75 },
+      { pass: 'prune-structured', allocation: 'global', share: 0.8 },
       { pass: 'low-rank', weightShare: 0.5 },
       { pass: 'quantize-dynamic' },
       { pass: 'quantize-tables', bits: 4 },
