@@ -6,6 +6,7 @@ import { compressCommand } from './compress.js';
 import { demoCommand } from './demo.js';
 import { diffCommand } from './diff.js';
 import { evaluateCommand } from './evaluate.js';
+import { inspectCommand } from './inspect.js';
 import { reportFailure } from './output.js';
 import { serveCommand } from './serve.js';
 import { trainCommand } from './train.js';
@@ -22,6 +23,7 @@ const commands = [
   serveCommand,
   trainCommand,
   bundleCommand,
+  inspectCommand,
   compressCommand,
   diffCommand,
   evaluateCommand,

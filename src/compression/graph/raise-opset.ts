@@ -7,7 +7,7 @@ import { scopesOf } from './scopes.js';
  * experimental operators that ONNX Runtime still has up to 9.
  */
 const CHANGED: ReadonlyMap<number, ReadonlySet<string>> = new Map([
-  [9, new Set(['Upsample'])],
+  [9, new Set(['Scan', 'Upsample'])],
   [
     10,
     new Set(

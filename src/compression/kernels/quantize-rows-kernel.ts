@@ -1,3 +1,5 @@
+// Rows are walked by index up to a length read once: iterating them takes twice as long.
+
 /** A row's step and first value: `x ≈ code · fit[0] + fit[1]`. The caller owns it; functions here write into it. */
 export type RowFit = Float64Array;
 
@@ -60,17 +62,23 @@ export function standardizeRow(
 
 /** Symmetric: the largest absolute value becomes `limit`; 0 maps to 0. */
 export function fitSymmetric(values: Float64Array, limit: number, fit: RowFit): void {
+  const { length } = values;
   let largest = 0;
-  for (const value of values) largest = Math.max(largest, Math.abs(value));
+  for (let i = 0; i < length; i++) {
+    const size = Math.abs(values[i] as number);
+    if (size > largest) largest = size;
+  }
   fit[0] = largest / limit;
   fit[1] = 0;
 }
 
 /** Asymmetric: the range from the smallest to the largest value becomes 0 to `levels`. */
 export function fitRange(values: Float64Array, levels: number, fit: RowFit): void {
+  const { length } = values;
   let low = Infinity;
   let high = -Infinity;
-  for (const value of values) {
+  for (let i = 0; i < length; i++) {
+    const value = values[i] as number;
     if (value < low) low = value;
     if (value > high) high = value;
   }
@@ -85,57 +93,74 @@ export function fitRange(values: Float64Array, levels: number, fit: RowFit): voi
  */
 export function fitLeastSquares(values: Float64Array, levels: number, fit: RowFit): void {
   fitRange(values, levels, fit);
-  const range = (fit[0] as number) * levels;
-  const middle = (fit[1] as number) + range / 2;
-  if (range === 0) return;
+  const unit = fit[0] as number;
+  const low = fit[1] as number;
+  const count = values.length;
+  const sum = sumOf(values, low, unit, 1);
+  const squares = sumOf(values, low, unit, 2);
   let best = Infinity;
-  for (const start of STARTS) {
-    let step = (start * range) / levels;
-    let first = middle - (start * range) / 2;
+  // In units of the range's step, counted from its low end: all sums are of small positive numbers.
+  for (let start = 0; start < STARTS.length && unit > 0; start++) {
+    let step = STARTS[start] as number;
+    let first = ((1 - step) * levels) / 2;
     for (let turn = 0; turn <= REFITS; turn++) {
-      sums.fill(0);
-      const error = addLineSums(values, levels, step, first);
+      addLineSums(values, low + first * unit, 1 / (step * unit), levels);
+      const codes = lineSums[0] as number;
+      const codeSquares = lineSums[1] as number;
+      const products = (lineSums[2] as number) * step + first * codes;
+      const error =
+        squares -
+        2 * (step * products + first * sum) +
+        step * step * codeSquares +
+        first * (2 * step * codes + first * count);
       if (error < best) {
         best = error;
-        fit[0] = step;
-        fit[1] = first;
+        fit[0] = step * unit;
+        fit[1] = low + first * unit;
       }
-      const [codes = 0, squares = 0, total = 0, products = 0] = sums;
-      const spread = values.length * squares - codes * codes;
+      const spread = count * codeSquares - codes * codes;
       if (spread <= 0) break;
-      step = (values.length * products - codes * total) / spread;
-      first = (total - step * codes) / values.length;
+      step = (count * products - codes * sum) / spread;
+      first = (sum - step * codes) / count;
       if (step <= 0) break;
     }
   }
 }
 
-/** Of codes, their squares, values, and code times value. */
-const sums = new Float64Array(4);
+/** Of codes, their squares, and code times position. */
+const lineSums = new Float64Array(3);
 
-/** Adds up what the line through the codes needs; answers the squared error of the codes as they are. */
-function addLineSums(values: Float64Array, levels: number, step: number, first: number): number {
+/** Rounds to the nearest whole number when added to and taken off a number below 2⁵¹. */
+const ROUNDER = 1.5 * 2 ** 52;
+
+/** Sums, into {@link lineSums}, over positions `(value − first) · inverse` and their codes within 0 to `levels`. */
+function addLineSums(values: Float64Array, first: number, inverse: number, levels: number): void {
   let codes = 0;
   let squares = 0;
-  let total = 0;
   let products = 0;
-  let error = 0;
-  const inverse = 1 / step;
-  for (const value of values) {
-    const exact = (value - first) * inverse + 0.5;
-    const code = exact < 0 ? 0 : exact > levels ? levels : exact | 0;
-    const off = code * step + first - value;
-    error += off * off;
+  const { length } = values;
+  for (let i = 0; i < length; i++) {
+    const position = ((values[i] as number) - first) * inverse;
+    const rounded = position + ROUNDER - ROUNDER;
+    const code = rounded < 0 ? 0 : rounded > levels ? levels : rounded;
     codes += code;
     squares += code * code;
-    total += value;
-    products += code * value;
+    products += code * position;
   }
-  sums[0] = codes;
-  sums[1] = squares;
-  sums[2] = total;
-  sums[3] = products;
-  return error;
+  lineSums[0] = codes;
+  lineSums[1] = squares;
+  lineSums[2] = products;
+}
+
+/** Sum of the positions `(value − low) / unit`, or of their squares. */
+function sumOf(values: Float64Array, low: number, unit: number, power: 1 | 2): number {
+  const { length } = values;
+  let sum = 0;
+  for (let i = 0; i < length; i++) {
+    const position = unit === 0 ? 0 : ((values[i] as number) - low) / unit;
+    sum += power === 1 ? position : position * position;
+  }
+  return sum;
 }
 
 /** Nearest codes of a row within `low` to `high`, into the caller's `codes`. A step of 0 has the code 0 only. */
@@ -148,8 +173,9 @@ export function encodeRow(
 ): void {
   const step = fit[0] as number;
   const first = fit[1] as number;
+  const inverse = step === 0 ? 0 : 1 / step;
   for (let i = 0; i < values.length; i++) {
-    const code = step === 0 ? 0 : Math.round(((values[i] as number) - first) / step);
+    const code = ((values[i] as number) - first) * inverse + ROUNDER - ROUNDER;
     codes[i] = code < low ? low : code > high ? high : code;
   }
 }

@@ -31,8 +31,14 @@ export interface ReaderMoment {
 /** Bytes of the moments that are worked out in one run. */
 const MAX_MOMENT_BYTES = 2 ** 28;
 
+interface LastMoment {
+  readonly value: string;
+  readonly feeds: readonly TensorMap[];
+  readonly moment: ReaderMoment;
+}
+
 // The last one of each model: what was ranked is refitted next.
-const lastMoments = new WeakMap<Model, { readonly value: string; readonly moment: ReaderMoment }>();
+const lastMoments = new WeakMap<Model, LastMoment>();
 
 /**
  * Do not write to its matrix.
@@ -45,11 +51,11 @@ export async function readerMoment(
   context: PassContext,
 ): Promise<ReaderMoment> {
   const known = lastMoments.get(model);
-  if (known?.value === reader.value) return known.moment;
+  if (known?.value === reader.value && known.feeds === feeds) return known.moment;
   let result: ReaderMoment | undefined;
   await eachMoment(model, [reader], feeds, context, (_, __, moment) => (result = moment));
   const moment = must(result, 'second moment');
-  lastMoments.set(model, { value: reader.value, moment });
+  lastMoments.set(model, { value: reader.value, feeds, moment });
   return moment;
 }
 

@@ -124,7 +124,9 @@ function matMulOfAdd(graph: Graph, add: Node): Node | undefined {
   const producerOf = producers(graph);
   const product = add.inputs.map((name) => producerOf.get(name)).find((node) => node?.op === 'MatMul');
   const bias = product && graph.initializers.get(otherInput(add, product));
-  return bias?.dims.at(-1) === bias?.dims.reduce((count, dim) => count * dim, 1) ? product : undefined;
+  // With more axes than the product has, the channels would be another axis.
+  if (bias === undefined || bias.dims.length > 2) return undefined;
+  return bias.dims.at(-1) === elementCount(bias.dims) ? product : undefined;
 }
 
 function otherInput(add: Node, product: Node): string {

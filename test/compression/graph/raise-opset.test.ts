@@ -16,6 +16,8 @@ describe('raiseOpset', () => {
     [11, 'Relu', 12, undefined],
     [9, 'Slice', 9, 'Slice'],
     [7, 'Upsample', 8, 'Upsample'],
+    [8, 'Scan', 8, 'Scan'],
+    [9, 'Scan', 12, undefined],
     [7, 'Pad', 10, 'Pad'],
     [7, 'Dropout', 11, 'Dropout'],
     [6, 'Relu', 6, undefined],

@@ -457,6 +457,16 @@ describe('pruneStructured', () => {
     expect(Buffer.compare(encodeModel(model), before)).toBe(0);
   });
 
+  it('goes by the requests of each call, also on one model', async () => {
+    const model = gemmMlp([16, 16, 4]);
+    const prunedOn = async (seed: number, given = model): Promise<Uint8Array> =>
+      encodeModel((await pruneStructured()(given, contextWith(rowFeeds(16, 20, 1, seed)))).model);
+    const first = await prunedOn(1);
+    const second = await prunedOn(2);
+    expect(Buffer.compare(second, await prunedOn(2, gemmMlp([16, 16, 4])))).toBe(0);
+    expect(Buffer.compare(first, second)).not.toBe(0);
+  });
+
   it('asks for calibration requests', async () => {
     expect(await rejectionCode(pruneStructured()(gemmMlp([8, 8, 8]), contextWith()))).toBe('RECIPE_INVALID');
   });

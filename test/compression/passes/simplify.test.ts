@@ -356,6 +356,14 @@ describe('batch normalization', () => {
     ['a Relu', (b, x) => b.op.Relu(b.op.MatMul(x, dense(b)))],
     ['computed weights', (b, x) => b.op.MatMul(x, b.op.Transpose(x, { perm: [1, 0] }))],
     ['shared weights', (b, x) => b.op.MatMul(b.op.MatMul(x, dense(b, [6, 6])), 'w')],
+    [
+      'a product added to itself',
+      (b, x) => {
+        const product = b.op.MatMul(x, dense(b, [6, 6]));
+        return b.op.Add(product, product);
+      },
+    ],
+    ['a bias with more axes', (b, x) => b.op.Add(b.op.MatMul(x, dense(b, [6, 6])), bias(b, [1, 1, 6]))],
     ['three axes', (b, x) => b.op.MatMul(b.op.Reshape(x, [1, 6, 6]), dense(b, [6, 6]))],
   ])('stays behind %s', async (_, write) => {
     const model = graphOf([6, 6], (builder, x) =>
