@@ -51,6 +51,14 @@ export function maxDifference(reference: readonly number[], actual: readonly num
   return reference.reduce((most, value, i) => Math.max(most, Math.abs((actual[i] ?? NaN) - value)), 0);
 }
 
+/** The model with a hidden layer that nothing reads, on the same input. */
+export function withDeadLayer(model: Model, width: number): Model {
+  const builder = GraphBuilder.from(model);
+  const weight = builder.initializer('dead', denseWeight(createRandom(1), width, width));
+  builder.op.MatMul(builder.op.Relu(builder.op.MatMul('x', weight)), weight);
+  return builder.build();
+}
+
 /** Gemm layers of the given widths with ReLU between them, from `x` to `y`. */
 export function gemmMlp(widths: readonly number[], seed = 3): Model {
   const random = createRandom(seed);

@@ -10,6 +10,7 @@ import type { Sensitivities } from '../calibration/sensitivity.js';
 import { valueDims } from '../calibration/tap-values.js';
 import { valueErrors } from '../calibration/value-errors.js';
 import { eightBitValues } from '../graph/eight-bit-values.js';
+import { liveModel } from '../graph/live-model.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { writeQdq } from '../graph/qdq-writer.js';
 import type { QdqPlan } from '../graph/qdq-writer.js';
@@ -46,7 +47,7 @@ export interface QuantizeStaticParameters extends CalibrationParameters {
 export function quantizeStatic(parameters: QuantizeStaticParameters = {}): Pass {
   return async (given, context) => {
     const feeds = calibrationOf(context, 'quantize-static', false);
-    const { model, layers, left } = chosenLayers(given, parameters);
+    const { model, layers, left } = chosenLayers(liveModel(given), parameters);
     if (layers.length === 0) return { model: given, report: { changed: [], left } };
     const dims = await valueDims(model, valuesOf(model, layers), must(feeds[0], 'feed'), context.openSession);
     const job: Job = { model, parameters, feeds, dims, context, left: [...left] };

@@ -11,6 +11,7 @@ import { cutChannels, groupsAfterCut } from '../graph/cut-channels.js';
 import type { Keeps } from '../graph/cut-channels.js';
 import { findDenseLayers } from '../graph/dense-layers.js';
 import type { DenseLayers } from '../graph/dense-layers.js';
+import { liveModel } from '../graph/live-model.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { SHARE } from '../pass.js';
 import type { LayerChange, LeftLayer, Pass, PassContext } from '../pass.js';
@@ -67,10 +68,11 @@ export interface PruneKind {
  * GRADIENT_UNSUPPORTED with `taylor` importance, naming the node without a gradient rule.
  */
 export function pruneGroups(kind: PruneKind, parameters: PruneParameters): Pass {
-  return async (model, context) => {
+  return async (given, context) => {
     const feeds = feedsFor(kind.pass, parameters, context);
+    const model = liveModel(given);
     const dense = findDenseLayers(model);
-    if (dense.layers.length === 0) return { model, report: { changed: [], left: dense.left } };
+    if (dense.layers.length === 0) return { model: given, report: { changed: [], left: dense.left } };
     const shapes = await probeShapes(model, context.openSession, await exampleFeed(model, context));
     const found = findChannelGroups(model, shapes);
     const { chosen, reasons } = chooseGroups(kind, found, parameters);
@@ -79,7 +81,8 @@ export function pruneGroups(kind: PruneKind, parameters: PruneParameters): Pass 
     const result = await pruneAll(model, { kind, parameters, ranking }, chosen, counts);
     for (const group of result.stayed) setReason(reasons, group, 'the global allocation keeps all of it');
     const left = leftLayers(dense, found, reasons, result.touched);
-    return { model: result.model, report: { changed: result.changed, left } };
+    const { changed } = result;
+    return { model: changed.length === 0 ? given : result.model, report: { changed, left } };
   };
 }
 

@@ -18,6 +18,7 @@ import {
   relativeRms,
   rowFeeds,
   values,
+  withDeadLayer,
 } from '../support.js';
 
 const INPUTS = 10;
@@ -465,6 +466,14 @@ describe('pruneStructured', () => {
     const second = await prunedOn(2);
     expect(Buffer.compare(second, await prunedOn(2, gemmMlp([16, 16, 4])))).toBe(0);
     expect(Buffer.compare(first, second)).not.toBe(0);
+  });
+
+  it('passes over layers that nothing reads', async () => {
+    const [model, context] = [gemmMlp([16, 16, 4]), contextWith(rowFeeds(16, 20))];
+    const wanted = await pruneStructured()(model, context);
+    const { model: pruned, report } = await pruneStructured()(withDeadLayer(model, 16), context);
+    expect(Buffer.compare(encodeModel(pruned), encodeModel(wanted.model))).toBe(0);
+    expect(report).toEqual(wanted.report);
   });
 
   it('asks for calibration requests', async () => {

@@ -20,6 +20,7 @@ import {
   relativeRms,
   rowFeeds,
   values,
+  withDeadLayer,
 } from '../support.js';
 
 const every = { minWeights: 0 } as const;
@@ -373,6 +374,14 @@ describe('quantizeStatic', () => {
     const none = await pass({ maxRelativeError: 0 });
     expect(none.model).toBe(model);
     expect(none.report.left).toHaveLength(3);
+  });
+
+  it('passes over layers that nothing reads', async () => {
+    const [model, context] = [gemmMlp([16, 16, 4]), contextWith(rowFeeds(16, 20))];
+    const wanted = await quantizeStatic(every)(model, context);
+    const { model: small, report } = await quantizeStatic(every)(withDeadLayer(model, 16), context);
+    expect(Buffer.compare(encodeModel(small), encodeModel(wanted.model))).toBe(0);
+    expect(report).toEqual(wanted.report);
   });
 
   it('asks for calibration requests', async () => {
