@@ -22,6 +22,8 @@ export interface QdqPlan extends WeightFormat {
 
 /** ai.onnx version in which DequantizeLinear got an axis; before, ONNX Runtime's own operator has one. */
 const AXIS_OPSET = 13;
+/** ai.onnx version from which a Gemm may go without a bias. */
+const NO_BIAS_OPSET = 11;
 
 /**
  * Writes layers with QuantizeLinear and DequantizeLinear around them, in the forms that ONNX Runtime 1.30 makes 8-bit
@@ -58,6 +60,7 @@ class QdqWriter {
   readonly #edit: GraphEdit;
   readonly #plan: QdqPlan;
   readonly #domain: string;
+  readonly #needsBias: boolean;
   readonly #names: Set<string>;
   readonly #stored: ReadonlyMap<string, EightBitValue>;
   /** Dequantized copies of what layers read, by the value's name. */
@@ -68,7 +71,9 @@ class QdqWriter {
     this.#graph = model.graph;
     this.#edit = new GraphEdit(model);
     this.#plan = plan;
-    this.#domain = (model.opsets.get('') ?? 0) < AXIS_OPSET ? CONTRIB : '';
+    const opset = model.opsets.get('') ?? 0;
+    this.#domain = opset < AXIS_OPSET ? CONTRIB : '';
+    this.#needsBias = opset < NO_BIAS_OPSET;
     this.#names = namesInUse(model.graph);
     this.#stored = eightBitValues(model.graph, plan.layers);
     this.#layerOf = new Map(plan.layers.map((layer) => [layer.node, layer]));
@@ -115,10 +120,10 @@ class QdqWriter {
     if (layer.biasNode !== undefined) this.#edit.replace(layer.biasNode, []);
   }
 
-  /** The operand for the bias, none where there is none; undefined where int32 cannot hold it. */
+  /** The operand for the bias, none where there need be none; undefined where int32 cannot hold it. */
   #gemmBias(nodes: NodeWriter, layer: StaticLayer, scales: Float32Array): readonly string[] | undefined {
-    if (layer.bias === undefined) return [];
-    const bias = biasVector(this.#graph, layer);
+    if (layer.bias === undefined && !this.#needsBias) return [];
+    const bias = layer.bias === undefined ? new Float32Array(layer.outputs) : biasVector(this.#graph, layer);
     const whole = bias === undefined ? undefined : wholeBias(bias, this.#scaleOf(layer).scale, scales);
     return whole === undefined ? undefined : [this.#dequantized(nodes, `${layer.name}/bias`, whole, 0)];
   }

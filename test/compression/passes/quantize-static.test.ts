@@ -376,6 +376,22 @@ describe('quantizeStatic', () => {
     expect(none.report.left).toHaveLength(3);
   });
 
+  it('gives a Gemm the bias that opset 10 asks for', async () => {
+    const random = createRandom(2);
+    const builder = new GraphBuilder({ opset: 10 });
+    const hidden = builder.op.MatMul(
+      builder.input('x', 'float32', ['rows', 16]),
+      builder.initializer('w1', normals(random, [16, 24])),
+    );
+    builder.node('MatMul', [hidden, builder.initializer('w2', normals(random, [24, 8]))], {}, ['y']);
+    builder.output('y', 'float32');
+    const [model, feeds] = [builder.build(), rowFeeds(16, 50)];
+    const { model: small, report } = await quantizeStatic(every)(model, contextWith(feeds));
+    expect(report.changed).toHaveLength(2);
+    expect((await fusedOperators(small))['QGemm']).toBe(1);
+    expect(await errorOn(model, small, feeds)).toBeLessThan(0.03);
+  });
+
   it('passes over layers that nothing reads', async () => {
     const [model, context] = [gemmMlp([16, 16, 4]), contextWith(rowFeeds(16, 20))];
     const wanted = await quantizeStatic(every)(model, context);
