@@ -178,6 +178,20 @@ function constantIds(lookups: readonly Lookup[]): string | undefined {
   return constant ? 'the ids are constant, so its rows are looked up at load' : undefined;
 }
 
+/** The names that an exclusion may go by: the table's and its lookups'. */
+export function namesOfTable({ name, lookups }: LookupTable): readonly string[] {
+  return [name, ...lookups.map(({ node }) => layerName(node))];
+}
+
+/** All lookups of a table, as left for a reason. */
+export function leftLookups({ name, lookups }: LookupTable, reason: string): LeftLayer[] {
+  return lookups.map(({ node }) => ({
+    layer: layerName(node),
+    op: node.op,
+    reason: `table ${name}: ${reason}`,
+  }));
+}
+
 function tableOf(name: string, lookups: readonly Lookup[]): LookupTable {
   const [first, ...others] = lookups;
   const lookup = must(first, 'lookup');

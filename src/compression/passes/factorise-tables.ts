@@ -4,9 +4,8 @@ import type { Model } from '../../onnx/index.js';
 import { Float64Products } from '../calibration/float64-products.js';
 import { columnSensitivity } from '../calibration/column-sensitivity.js';
 import { countLookups } from '../calibration/lookup-counts.js';
-import { layerName } from '../graph/dense-layers.js';
 import { GraphEdit } from '../graph/graph-edit.js';
-import { findLookups } from '../graph/lookups.js';
+import { findLookups, leftLookups, namesOfTable } from '../graph/lookups.js';
 import type { LookupTable } from '../graph/lookups.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { visibleGraph } from '../graph/scopes.js';
@@ -68,11 +67,11 @@ export function factoriseTables(parameters: FactoriseTablesParameters = {}): Pas
       const edit = new GraphEdit(model);
       const writer = new TableWriter(model, edit, products);
       const changed: LayerChange[] = [];
-      const refused: LeftLayer[] = broken.flatMap((table) => leave(table, 'it is not finite'));
+      const refused: LeftLayer[] = broken.flatMap((table) => leftLookups(table, 'it is not finite'));
       for (const [index, { table, spectrum }] of found.entries()) {
         context.progress?.(index, found.length, table.name);
         const rank = must(ranks[index], 'rank');
-        if (typeof rank === 'string') refused.push(...leave(table, rank));
+        if (typeof rank === 'string') refused.push(...leftLookups(table, rank));
         else {
           const error = droppedShare(spectrum.values, rank);
           changed.push(...(await writer.write(table, await spectrum.factors(rank), error)));
@@ -93,29 +92,17 @@ function findTables(
   parameters: FactoriseTablesParameters,
 ): { tables: LookupTable[]; left: LeftLayer[] } {
   const found = findLookups(model);
-  const excluded = excludedBy(parameters.exclude ?? [], found.tables.map(namesOf), 'factorise-tables');
+  const excluded = excludedBy(parameters.exclude ?? [], found.tables.map(namesOfTable), 'factorise-tables');
   const opset = model.opsets.get('') ?? 0;
   const tooOld = opset < MIN_OPSET ? `the model has opset ${opset}; this needs ${MIN_OPSET}` : undefined;
   const tables: LookupTable[] = [];
   const refused: LeftLayer[] = [];
   for (const table of found.tables) {
-    const reason = excluded(namesOf(table)) ? 'it is excluded' : (tooOld ?? unfit(table, parameters));
+    const reason = excluded(namesOfTable(table)) ? 'it is excluded' : (tooOld ?? unfit(table, parameters));
     if (reason === undefined) tables.push(table);
-    else refused.push(...leave(table, reason));
+    else refused.push(...leftLookups(table, reason));
   }
   return { tables, left: [...found.left, ...refused] };
-}
-
-function namesOf({ name, lookups }: LookupTable): readonly string[] {
-  return [name, ...lookups.map(({ node }) => layerName(node))];
-}
-
-function leave({ name, lookups }: LookupTable, reason: string): LeftLayer[] {
-  return lookups.map(({ node }) => ({
-    layer: layerName(node),
-    op: node.op,
-    reason: `table ${name}: ${reason}`,
-  }));
 }
 
 /** Why the table cannot be cut. */

@@ -3,7 +3,7 @@ import { constantTensor } from '../../onnx/index.js';
 import { countLookups } from '../calibration/lookup-counts.js';
 import { layerName } from '../graph/dense-layers.js';
 import { GraphEdit } from '../graph/graph-edit.js';
-import { findLookups } from '../graph/lookups.js';
+import { findLookups, leftLookups, namesOfTable } from '../graph/lookups.js';
 import type { LookupTable } from '../graph/lookups.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { mergeError, mergeRows } from '../kernels/merge-rows-kernel.js';
@@ -47,17 +47,22 @@ export function mergeRareRows(parameters: MergeRareRowsParameters = {}): Pass {
   return async (model, context) => {
     const feeds = calibrationOf(context, 'merge-rare-rows', false);
     const { tables, left } = findLookups(model);
-    const isExcluded = excludedBy(exclude, tables.map(namesOf), 'merge-rare-rows');
+    const isExcluded = excludedBy(exclude, tables.map(namesOfTable), 'merge-rare-rows');
     const reasonOf = (table: LookupTable): string | undefined =>
-      isExcluded(namesOf(table)) ? 'it is excluded' : unfit(table, minWeights);
-    const fit = tables.filter((table) => reasonOf(table) === undefined);
-    const refused = tables.flatMap((table) => leave(table, reasonOf(table)));
+      isExcluded(namesOfTable(table)) ? 'it is excluded' : unfit(table, minWeights);
+    const fit: LookupTable[] = [];
+    const refused: LeftLayer[] = [];
+    for (const table of tables) {
+      const reason = reasonOf(table);
+      if (reason === undefined) fit.push(table);
+      else refused.push(...leftLookups(table, reason));
+    }
     const counts = await countLookups(model, fit, feeds, context);
     const edit = new GraphEdit(model);
     const changed: LayerChange[] = [];
     fit.forEach((table, index) => {
       const merged = mergeTable(edit, table, must(counts[index], 'counts'), parameters);
-      if (typeof merged === 'string') refused.push(...leave(table, merged));
+      if (typeof merged === 'string') refused.push(...leftLookups(table, merged));
       else changed.push(merged);
     });
     return {
@@ -65,19 +70,6 @@ export function mergeRareRows(parameters: MergeRareRowsParameters = {}): Pass {
       report: { changed, left: [...left, ...refused], ...(changed.length > 0 && { notes: [NOTE] }) },
     };
   };
-}
-
-function namesOf({ name, lookups }: LookupTable): readonly string[] {
-  return [name, ...lookups.map(({ node }) => layerName(node))];
-}
-
-function leave({ name, lookups }: LookupTable, reason: string | undefined): LeftLayer[] {
-  if (reason === undefined) return [];
-  return lookups.map(({ node }) => ({
-    layer: layerName(node),
-    op: node.op,
-    reason: `table ${name}: ${reason}`,
-  }));
 }
 
 function unfit({ dtype, rows, width, lookups }: LookupTable, minWeights: number): string | undefined {

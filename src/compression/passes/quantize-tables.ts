@@ -4,7 +4,7 @@ import type { Model } from '../../onnx/index.js';
 import { GraphEdit } from '../graph/graph-edit.js';
 import type { NodeWriter } from '../graph/graph-edit.js';
 import { layerName } from '../graph/dense-layers.js';
-import { findLookups } from '../graph/lookups.js';
+import { findLookups, leftLookups, namesOfTable } from '../graph/lookups.js';
 import type { Lookup, LookupTable } from '../graph/lookups.js';
 import { excludedBy, NAME_PATTERNS } from '../graph/name-patterns.js';
 import { quantizeTable } from '../kernels/quantize-table.js';
@@ -53,7 +53,7 @@ function quantizeAll(
 ): Awaited<ReturnType<Pass>> {
   const { tables, left } = findLookups(model);
   const { exclude = [] } = parameters;
-  const isExcluded = excludedBy(exclude, tables.map(namesOf), 'quantize-tables');
+  const isExcluded = excludedBy(exclude, tables.map(namesOfTable), 'quantize-tables');
   const edit = new GraphEdit(model);
   const changed: LayerChange[] = [];
   const refused: LeftLayer[] = [];
@@ -61,7 +61,7 @@ function quantizeAll(
   let done = 0;
   for (const table of tables) {
     const small = tooSmall(model, table, format, parameters);
-    const kept = isExcluded(namesOf(table)) ? 'it is excluded' : small;
+    const kept = isExcluded(namesOfTable(table)) ? 'it is excluded' : small;
     const quantized =
       kept === undefined
         ? quantizeTable(tensorOfTable(table), format, (rows) =>
@@ -69,23 +69,11 @@ function quantizeAll(
           )
         : undefined;
     if (quantized !== undefined) changed.push(writeTable(edit, table, quantized, format));
-    else refused.push(...leave(table, kept ?? 'it has values that are not finite'));
+    else refused.push(...leftLookups(table, kept ?? 'it has values that are not finite'));
     done += table.rows;
   }
   const report = { changed, left: [...left, ...refused] };
   return { model: changed.length === 0 ? model : edit.build(), report };
-}
-
-function namesOf({ name, lookups }: LookupTable): readonly string[] {
-  return [name, ...lookups.map(({ node }) => layerName(node))];
-}
-
-function leave({ name, lookups }: LookupTable, reason: string): LeftLayer[] {
-  return lookups.map(({ node }) => ({
-    layer: layerName(node),
-    op: node.op,
-    reason: `table ${name}: ${reason}`,
-  }));
 }
 
 /** Why the table is not worth it, or cannot be written. */
@@ -110,6 +98,8 @@ interface Stored {
   readonly codes: string;
   readonly scales: string;
   readonly offsets?: string;
+  /** Whether each half of a row has a scale and an offset of its own. */
+  readonly halves: boolean;
   readonly columns?: { readonly deviations: string; readonly means: string };
 }
 
@@ -125,6 +115,7 @@ function writeTable(
     codes: edit.tensor(`${name}/int${format.bits}`, quantized.codes),
     scales: edit.tensor(`${name}/scales`, scales),
     ...(offsets && { offsets: edit.tensor(`${name}/offsets`, offsets) }),
+    halves: scales.dims.at(-1) === 2,
     ...(columns && {
       columns: {
         deviations: edit.tensor(`${name}/deviations`, columns.deviations),
@@ -135,7 +126,7 @@ function writeTable(
   for (const lookup of lookups) new LookupWriter(edit, lookup, stored, quantized.factor).write(table, format);
   const parts = [
     `${rows} × ${width} from ${dtype} to ${format.bits} bits`,
-    `a float16 scale ${offsets ? 'and offset ' : ''}a row`,
+    `a float16 scale ${offsets ? 'and offset ' : ''}${stored.halves ? 'each half of ' : ''}a row`,
     ...(columns ? ['columns standardized'] : []),
     ...(lookups.length > 1 ? [`${lookups.length} lookups`] : []),
   ];
@@ -166,14 +157,14 @@ class LookupWriter {
   }
 
   write({ dtype, dims }: LookupTable, { bits }: RowFormat): void {
-    const { offsets, columns } = this.#stored;
-    const codes = this.#real(this.#gather(this.#stored.codes));
-    const steps: [string, string][] = [['Mul', this.#perRow(this.#stored.scales)]];
-    if (offsets !== undefined) steps.push(['Add', this.#perRow(offsets)]);
+    const { columns } = this.#stored;
+    const bytes = this.#real(this.#gather(this.#stored.codes));
+    const inner = dims.at(-1) ?? 0;
+    const steps: [string, string][] = this.#stored.halves ? [] : this.#fitSteps();
     if (columns !== undefined) steps.push(['Mul', columns.deviations], ['Add', columns.means]);
     const output = must(this.#lookup.node.outputs[0], 'output');
     const last = dtype === 'float32' ? steps.pop() : undefined;
-    let value = bits === 8 ? codes : this.#unpack(codes, dims.at(-1) ?? 0);
+    let value = bits === 8 ? bytes : this.#joined(this.#unpack(bytes), inner);
     for (const [op, operand] of steps) value = this.#nodes.value(op, [value, operand]);
     if (last === undefined) this.#nodes.value('Cast', [value], { to: dtype }, output);
     else this.#nodes.value(last[0], [value, last[1]], {}, output);
@@ -195,21 +186,44 @@ class LookupWriter {
     return this.#factor === 1 ? value : this.#nodes.value('Mul', [value, this.#scalar(this.#factor)]);
   }
 
-  /** Splits a byte, as a real number, into its halves: arithmetic is all that every opset has on CPUs. */
-  #unpack(bytes: string, inner: number): string {
+  /** What turns codes into values, but for the columns. */
+  #fitSteps(): [string, string][] {
+    const { scales, offsets } = this.#stored;
+    const steps: [string, string][] = [['Mul', this.#perRow(scales)]];
+    if (offsets !== undefined) steps.push(['Add', this.#perRow(offsets)]);
+    return steps;
+  }
+
+  /** Splits a byte, as a real number, into its halves, low first: arithmetic is all that every opset has on CPUs. */
+  #unpack(bytes: string): [string, string] {
     const nodes = this.#nodes;
     const high = nodes.value('Floor', [nodes.value('Mul', [bytes, this.#scalar(1 / 16)])]);
     const low = nodes.value('Sub', [bytes, nodes.value('Mul', [high, this.#scalar(16)])]);
-    const both = nodes.value('Concat', [low, high], { axis: -1 });
-    if (inner % 2 === 0) return both;
-    const ends = [0, inner, -1].map((value) =>
-      this.#edit.sharedTensor(`${this.#stored.codes}/${value}`, {
+    return [low, high];
+  }
+
+  /** The halves side by side, each with its own scale and offset where they have them; cut to an odd width. */
+  #joined(halves: [string, string], inner: number): string {
+    const nodes = this.#nodes;
+    let [low, high] = halves;
+    for (const [op, both] of this.#stored.halves ? this.#fitSteps() : []) {
+      low = nodes.value(op, [low, this.#slice(both, 0, 1)]);
+      high = nodes.value(op, [high, this.#slice(both, 1, 2)]);
+    }
+    const joined = nodes.value('Concat', [low, high], { axis: -1 });
+    return inner % 2 === 0 ? joined : this.#slice(joined, 0, inner);
+  }
+
+  /** Part of the last axis. */
+  #slice(value: string, start: number, end: number): string {
+    const bounds = [start, end, -1].map((bound) =>
+      this.#edit.sharedTensor(`${this.#stored.codes}/${bound}`, {
         dtype: 'int64',
         dims: [1],
-        data: BigInt64Array.of(BigInt(value)),
+        data: BigInt64Array.of(BigInt(bound)),
       }),
     );
-    return nodes.value('Slice', [both, ...ends]);
+    return this.#nodes.value('Slice', [value, ...bounds]);
   }
 
   #scalar(value: number): string {
