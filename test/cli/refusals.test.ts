@@ -15,7 +15,7 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const COMMANDS = ['serve', 'train', 'bundle create', 'compress', 'diff', 'evaluate', 'demo'];
+const COMMANDS = ['serve', 'train', 'bundle create', 'inspect', 'compress', 'diff', 'evaluate', 'demo'];
 
 // Processes that start at the same time share the machine's cores.
 describe.concurrent('help', () => {
@@ -53,6 +53,7 @@ describe.concurrent('wrong use is exit code 2 with a hint', () => {
     ['train data --out x --zzz', "unknown option '--zzz'"],
     ['bundle create --model m --out x --zzz', "unknown option '--zzz'"],
     ['compress x --recipe int8 --zzz', "unknown option '--zzz'"],
+    ['inspect x --zzz', "unknown option '--zzz'"],
     ['evaluate x --data y --zzz', "unknown option '--zzz'"],
     ['demo --zzz', "unknown option '--zzz'"],
     ['train events.csv', "required option '--out <folder>' not specified"],

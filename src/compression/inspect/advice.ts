@@ -116,6 +116,11 @@ class Adviser {
     return `${takes} of ${of} ${unit}`;
   }
 
+  /** Whether multiply-adds could be counted: not where the model did not run, or all are hidden in subgraphs. */
+  get isWorkKnown(): boolean {
+    return (this.subject.multiplyAddsPer100Rows ?? 0) > 0;
+  }
+
   /** Share of the multiply-adds in what a recipe takes; 0 where that is not known. */
   workShare(name: string): number {
     const total = this.subject.multiplyAddsPer100Rows ?? 0;
@@ -184,7 +189,7 @@ function forLatency(adviser: Adviser): Wanted[] {
   return [
     ...(subject.isOneRow ? [oneRow()] : []),
     ...(convolutional ? [staticAdvice(adviser)] : []),
-    ...(adviser.workShare('int8') >= 0.25 || adviser.workShare('lowrank') >= 0.25 ? dense : []),
+    ...(denseMatters(adviser) ? dense : []),
     ...(adviser.workShare('heads') >= 0.25
       ? [
           {
@@ -194,6 +199,14 @@ function forLatency(adviser: Adviser): Wanted[] {
         ]
       : []),
   ];
+}
+
+/** Share of the multiply-adds from which on dense layers decide a run's time; of the bytes, where those are not known. */
+const DENSE_SHARE = 0.25;
+
+function denseMatters(adviser: Adviser): boolean {
+  if (!adviser.isWorkKnown) return adviser.byteShare('dense') >= DENSE_SHARE;
+  return Math.max(adviser.workShare('int8'), adviser.workShare('lowrank')) >= DENSE_SHARE;
 }
 
 function oneRow(): Wanted {
@@ -216,10 +229,12 @@ function staticAdvice(adviser: Adviser): Wanted {
 
 function int8Reason(adviser: Adviser): string {
   const { arithmetic, cpu, subject } = adviser;
-  const share = `${percent(adviser.workShare('int8'))} of the multiply-adds are in the ${adviser.takes('int8')} that int8 takes`;
+  const share = adviser.isWorkKnown
+    ? `${percent(adviser.workShare('int8'))} of the multiply-adds are in the ${adviser.takes('int8')} that int8 takes`
+    : `Multiply-adds could not be counted, but dense layers are ${percent(adviser.byteShare('dense'))} of the bytes, and int8 takes ${adviser.takes('int8')}`;
   const perRow = (subject.multiplyAddsPer100Rows ?? 0) / 100;
   const small =
-    perRow < SMALL_ROW
+    adviser.isWorkKnown && perRow < SMALL_ROW
       ? ' For a single row it gains nothing: a row of this model has too little to multiply.'
       : '';
   if (arithmetic === 'native') {
@@ -276,14 +291,16 @@ function forMobile(adviser: Adviser): Wanted[] {
       reason: 'Less loss than 4 bits, in operators of ONNX itself, which every build of ONNX Runtime has.',
     },
     cutAndQuantized(adviser, 'w4'),
-    {
-      names: ['sparse'],
-      reason:
-        'Half of the weights zero: about half of the download where files are compressed on their way, and nothing else. Neither the file nor a run gets smaller or faster.',
-      always: true,
-    },
+    ...(adviser.byteShare('dense') >= 0.5 ? [SPARSE] : []),
   ];
 }
+
+const SPARSE: Wanted = {
+  names: ['sparse'],
+  reason:
+    'Half of the dense weights zero: about half of their part of the download where files are compressed on their way, and nothing else. Neither the file nor a run gets smaller or faster.',
+  always: true,
+};
 
 function cutAndQuantized(adviser: Adviser, quantized: 'int8' | 'w4'): Wanted {
   const fewer = [

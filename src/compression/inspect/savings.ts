@@ -15,7 +15,7 @@ import type { DimsOf } from '../measure/node-multiply-adds.js';
 import { multiplyAddsAt, outputRows } from '../measure/model-stats.js';
 import type { PassName } from '../passes/index.js';
 import type { Shapes } from '../graph/channel-trace.js';
-import { estimatePruning } from './pruning-estimate.js';
+import { PruningEstimate } from './pruning-estimate.js';
 import type { PrunedLayer } from './pruning-estimate.js';
 import { removableNodes } from './removable-nodes.js';
 import { isWide, timesFaster } from './speed.js';
@@ -51,10 +51,10 @@ interface Subject {
   readonly totalWork: number | undefined;
 }
 
-/** What every pass would save at its defaults. `shapes` are those of a run; undefined where the model did not run. */
+/** What every pass would save at its defaults, and those with a short name as that sets them. `shapes` are those of a run; undefined where the model did not run. */
 export function estimateSavings(model: Model, shapes: Shapes | undefined): Saving[] {
   const subject = subjectOf(model, shapes);
-  const pruned = shapes === undefined ? { neurons: [], heads: [] } : estimatePruning(model, shapes);
+  const pruned = shapes === undefined ? { neurons: [], heads: [] } : prunedLayers(subject, shapes);
   return [
     simplifying(subject),
     pruning(subject, 'heads', 'prune-heads', pruned.heads),
@@ -131,13 +131,28 @@ function simplifying(subject: Subject): Saving {
   return { ...counts, pass: 'simplify', bytes: null, ...figuresOf(subject, []), timesFaster: UNCHANGED };
 }
 
+/** What the shorthands `pruned` and `heads` ask for. */
+const NEURON_WORK_SHARE = 0.6;
+const HEAD_SHARE = 0.5;
+
+function prunedLayers(
+  { model, work }: Subject,
+  shapes: Shapes,
+): Readonly<Record<'neurons' | 'heads', PrunedLayer[]>> {
+  const estimate = new PruningEstimate(model, shapes);
+  const workOf = ({ node }: { readonly node: Node }): number => work?.(node) ?? 0;
+  return {
+    neurons: estimate.global('neurons', NEURON_WORK_SHARE, workOf),
+    heads: estimate.uniform('heads', HEAD_SHARE),
+  };
+}
+
 function pruning(subject: Subject, recipe: string, pass: PassName, layers: readonly PrunedLayer[]): Saving {
   const { model } = subject;
   const ledger = new WeightLedger(model);
   const readers = new Set(layers.map(({ layer }) => layer.node));
-  const taken = layers.map(({ layer, inputsKept, outputsKept }): Taken => {
+  const taken = layers.map(({ layer, kept }): Taken => {
     const { node, weightName, inputs, outputs } = layer;
-    const kept = inputsKept * outputsKept;
     const bytes = Math.round(4 * inputs * outputs * kept);
     ledger.replace({ graph: model.graph }, weightName, { readers, bytes });
     // Half of all widths, 0.36 of the weights, took 0.32 of the time: it goes with the multiply-adds.

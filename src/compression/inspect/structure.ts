@@ -24,6 +24,8 @@ export interface ValueFacts {
 export interface Structure {
   /** Nodes of all graphs. */
   readonly nodes: number;
+  /** Graphs inside nodes: branches of If, bodies of Loop and Scan, decoders. */
+  readonly subgraphs: number;
   /** Of all graphs, the most frequent first. */
   readonly operators: readonly OperatorCount[];
   /** Operator set version by domain. */
@@ -33,7 +35,8 @@ export interface Structure {
 }
 
 export function structureOf(model: Model): Structure {
-  const nodes = scopesOf(model).flatMap(({ graph }) => graph.nodes);
+  const scopes = scopesOf(model);
+  const nodes = scopes.flatMap(({ graph }) => graph.nodes);
   const counts = new Map<string, number>();
   for (const { domain, op } of nodes) {
     const operator = domain === '' ? op : `${domain}.${op}`;
@@ -42,6 +45,7 @@ export function structureOf(model: Model): Structure {
   const operators = [...counts].map(([operator, count]) => ({ operator, count }));
   return {
     nodes: nodes.length,
+    subgraphs: scopes.length - 1,
     operators: operators.sort((a, b) => b.count - a.count || (a.operator < b.operator ? -1 : 1)),
     opsets: Object.fromEntries([...model.opsets].map(([domain, version]) => [domain || 'ai.onnx', version])),
     inputs: modelInputs(model.graph).map(factsOf),

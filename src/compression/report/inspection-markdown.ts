@@ -28,10 +28,12 @@ export function inspectionMarkdown(inspection: Inspection, target: InspectedTarg
   ].join('\n');
 }
 
+/** Said of models with subgraphs. */
+const HIDDEN = ' Inside its subgraphs those count whose shapes the model records.';
 const MAX_OPERATORS = 12;
 const MAX_VALUES = 12;
 
-function overview({ nodes, operators, opsets, run }: Inspection): string {
+function overview({ nodes, subgraphs, operators, opsets, run }: Inspection): string {
   const versions = Object.entries(opsets).map(([domain, version]) => `${domain} ${version}`);
   const shown = operators.slice(0, MAX_OPERATORS).map(({ operator, count }) => `${operator} ${count}`);
   const rest = operators.length - shown.length;
@@ -39,7 +41,9 @@ function overview({ nodes, operators, opsets, run }: Inspection): string {
   const work =
     run.source === null
       ? `Multiply-adds are not known: ${run.reason}`
-      : `${formatCount(run.multiplyAddsPer100Rows)} multiply-adds at 100 rows, counted ${inputs[run.source]}.`;
+      : run.multiplyAddsPer100Rows === 0 && subgraphs > 0
+        ? 'Multiply-adds are not known: they are inside subgraphs whose shapes the model does not record.'
+        : `${formatCount(run.multiplyAddsPer100Rows)} multiply-adds at 100 rows, counted ${inputs[run.source]}.${subgraphs > 0 ? HIDDEN : ''}`;
   return [
     `${nodes} nodes, operator sets ${versions.join(', ')}. ${work}`,
     `Operators: ${shown.join(', ')}${rest > 0 ? ` and ${rest} more kinds` : ''}.\n`,
@@ -88,7 +92,7 @@ function weightRows({ weights }: Inspection): WeightRow[] {
     row('tables', weights.tableWeights, weights.tableBytes),
     row('convolutions', weights.convWeights, weights.convBytes),
     row('other', weights.otherWeights, weights.otherBytes),
-  ];
+  ].filter(({ bytes }) => bytes > 0);
 }
 
 const WEIGHT_COLUMNS: readonly Column<WeightRow>[] = [
