@@ -11,7 +11,7 @@ import type { PassContext, PassReport } from './pass.js';
 import { createPass } from './recipes.js';
 import type { Recipe } from './recipes.js';
 import type { RecipeStep } from './passes/index.js';
-import { withSession } from './calibration/session.js';
+import { runFeeds } from './calibration/session.js';
 
 /** A model's size and the work of a run. */
 export interface Measured extends ModelStats {
@@ -142,11 +142,7 @@ async function stageOf(
   feeds: readonly TensorMap[],
   { openSession }: PassContext,
 ): Promise<Stage> {
-  const outputs = await withSession(model, openSession, async (session) => {
-    const results: TensorMap[] = [];
-    for (const feed of feeds) results.push(await session.run(feed));
-    return results;
-  });
+  const outputs = await runFeeds(model, feeds, openSession);
   const [feed = {}] = feeds;
   const multiplyAdds = await multiplyAddsPer100Rows(model, feed, openSession);
   return { model, outputs, measured: { ...modelStats(model), multiplyAddsPer100Rows: multiplyAdds } };

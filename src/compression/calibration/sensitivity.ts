@@ -3,7 +3,7 @@ import type { TensorMap } from '../../core/index.js';
 import type { Model } from '../../onnx/index.js';
 import { outputErrors } from '../measure/output-error.js';
 import type { PassContext } from '../pass.js';
-import { withSession } from './session.js';
+import { runFeeds } from './session.js';
 
 /** Feeds that errors are measured on, taken evenly from all. */
 const MEASURED_FEEDS = 4;
@@ -43,15 +43,16 @@ export async function measureSensitivity<Layer>(
   feeds: readonly TensorMap[],
   context: PassContext,
 ): Promise<Sensitivities<Layer>> {
+  const { openSession, progress } = context;
   const few = someFeeds(feeds);
-  const reference = await outputsOf(model, few, context);
+  const reference = await runFeeds(model, few, openSession);
   const errorWith = async (changed: readonly Layer[]): Promise<number> => {
-    const errors = outputErrors(reference, await outputsOf(changedWith(changed), few, context));
+    const errors = outputErrors(reference, await runFeeds(changedWith(changed), few, openSession));
     return Math.max(0, ...Object.values(errors).map((error) => error.relativeRms ?? 0));
   };
   const alone = new Map<Layer, number>();
   for (const [index, layer] of layers.entries()) {
-    context.progress?.(index, layers.length, 'sensitivity of each layer');
+    progress?.(index, layers.length, 'sensitivity of each layer');
     alone.set(layer, await errorWith([layer]));
   }
   const worstFirst = [...layers].sort((a, b) => (alone.get(b) ?? 0) - (alone.get(a) ?? 0));
@@ -72,16 +73,4 @@ async function leastCount(most: number, isEnough: (count: number) => Promise<boo
     else low = middle + 1;
   }
   return low;
-}
-
-async function outputsOf(
-  model: Model,
-  feeds: readonly TensorMap[],
-  { openSession }: PassContext,
-): Promise<readonly TensorMap[]> {
-  return withSession(model, openSession, async (session) => {
-    const results: TensorMap[] = [];
-    for (const feed of feeds) results.push(await session.run(feed));
-    return results;
-  });
 }

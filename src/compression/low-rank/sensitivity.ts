@@ -1,6 +1,6 @@
 import type { TensorMap } from '../../core/index.js';
 import type { Model } from '../../onnx/index.js';
-import { withSession } from '../calibration/session.js';
+import { runFeeds } from '../calibration/session.js';
 import { GraphEdit } from '../graph/graph-edit.js';
 import { droppedShare } from '../kernels/low-rank-kernel.js';
 import { outputErrors } from '../measure/output-error.js';
@@ -37,7 +37,7 @@ export class SensitivityProbe {
     context: PassContext,
   ): Promise<SensitivityProbe> {
     const used = feeds.slice(0, MAX_FEEDS);
-    return new SensitivityProbe(model, used, context, await outputsOf(model, used, context));
+    return new SensitivityProbe(model, used, context, await runFeeds(model, used, context.openSession));
   }
 
   /**
@@ -52,24 +52,12 @@ export class SensitivityProbe {
       if (dropped === 0) continue;
       const edit = new GraphEdit(this.#model);
       writeFactors(edit, group, await spectrum.factors(rank));
-      const outputs = await outputsOf(edit.build(), this.#feeds, this.#context);
+      const outputs = await runFeeds(edit.build(), this.#feeds, this.#context.openSession);
       const errors = Object.values(outputErrors(this.#reference, outputs));
       ratios.push(mean(errors.map(({ relativeRms = 0 }) => relativeRms ** 2)) / dropped);
     }
     return ratios.length === 0 ? 0 : mean(ratios);
   }
-}
-
-function outputsOf(
-  model: Model,
-  feeds: readonly TensorMap[],
-  { openSession }: PassContext,
-): Promise<Outputs> {
-  return withSession(model, openSession, async (session) => {
-    const outputs: TensorMap[] = [];
-    for (const feed of feeds) outputs.push(await session.run(feed));
-    return outputs;
-  });
 }
 
 function mean(values: readonly number[]): number {
