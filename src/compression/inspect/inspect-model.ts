@@ -6,14 +6,15 @@ import { findFeeds } from '../calibration/find-feeds.js';
 import type { Shapes } from '../graph/channel-trace.js';
 import { constantsOf, modelStats, multiplyAddsAt, outputRows } from '../measure/model-stats.js';
 import type { ModelStats } from '../measure/model-stats.js';
-import { adviseRecipes, sumOf, whyNothing } from './advice.js';
-import type { Advice, AdviceSubject, Goal } from './advice.js';
+import { adviseRecipes, whyNothing } from './advice.js';
+import type { Goal } from './advice.js';
+import type { Advice, AdviceSubject } from './adviser.js';
 import type { Cpu } from './cpu.js';
 import { estimateSavings } from './savings.js';
-import type { Saving } from './savings.js';
+import type { Saving } from './subject.js';
 import { largestTensors, structureOf } from './structure.js';
 import type { LargeTensor, Structure } from './structure.js';
-import { WeightLedger } from './weight-ledger.js';
+import { sumOf, WeightLedger } from './weight-ledger.js';
 
 /** How the run went that shapes and multiply-adds are from. */
 export type TrialRun =

@@ -9,6 +9,11 @@ import type { Constant } from '../measure/model-stats.js';
 /** Bytes of a model's constants by what they are for. */
 export type KindBytes = Readonly<Record<WeightKind, number>>;
 
+/** Bytes of all kinds. */
+export function sumOf({ dense, table, conv, other }: KindBytes): number {
+  return dense + table + conv + other;
+}
+
 /** Works out a model's bytes after some of its constants were stored in another way. */
 export class WeightLedger {
   readonly #constants: readonly Constant[];

@@ -1,20 +1,17 @@
-import { bytesText, commandFor, percent, sumOf } from '../inspect/advice.js';
-import type { Advice } from '../inspect/advice.js';
+import { percent } from '../inspect/adviser.js';
+import type { Advice } from '../inspect/adviser.js';
+import { commandFor } from '../inspect/command.js';
+import type { InspectedTarget } from '../inspect/command.js';
 import { int8Arithmetic } from '../inspect/cpu.js';
 import type { Inspection } from '../inspect/inspect-model.js';
-import type { Saving } from '../inspect/savings.js';
+import type { Saving } from '../inspect/subject.js';
+import { sumOf } from '../inspect/weight-ledger.js';
 import type { SpeedRange } from '../inspect/speed.js';
 import type { LargeTensor, ValueFacts } from '../inspect/structure.js';
 import { tableText } from './columns.js';
 import type { Column } from './columns.js';
 import { formatBytes, formatCount } from './format.js';
 import { totalBytes } from './overview.js';
-
-/** What was inspected, as `whittle compress` takes it. */
-export interface InspectedTarget {
-  readonly path: string;
-  readonly kind: 'file' | 'bundle';
-}
 
 /** The inspection for people. */
 export function inspectionMarkdown(inspection: Inspection, target: InspectedTarget): string {
@@ -121,7 +118,11 @@ function readersText(readers: readonly string[]): string {
 const SAVING_COLUMNS: readonly Column<Saving>[] = [
   { header: 'recipe', cell: ({ recipe }) => recipe },
   { header: 'takes', cell: ({ takes, of, unit }) => `${takes} of ${of} ${unit}` },
-  { header: 'bytes', cell: ({ bytes }) => bytesText(bytes && sumOf(bytes)), isNumber: true },
+  {
+    header: 'bytes',
+    cell: ({ bytes }) => (bytes === null ? '–' : formatBytes(sumOf(bytes))),
+    isNumber: true,
+  },
   {
     header: 'multiply-adds',
     cell: ({ multiplyAddsPer100Rows: count }) => (count === null ? '–' : formatCount(count)),

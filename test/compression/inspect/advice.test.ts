@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { createRandom } from '../../../src/core/index.js';
 import { inspectionMarkdown, inspectModel, parseRecipe } from '../../../src/compression/index.js';
 import type { Cpu, Goal, Inspection } from '../../../src/compression/index.js';
-import { commandFor } from '../../../src/compression/inspect/advice.js';
+import { commandFor } from '../../../src/compression/inspect/command.js';
 import { GraphBuilder } from '../../../src/onnx/index.js';
 import type { Model } from '../../../src/onnx/index.js';
 import { openSession } from '../../../src/runtime/index.js';
