@@ -12,6 +12,7 @@ import {
   packHalves,
   standardizeRow,
 } from './quantize-rows-kernel.js';
+import type { RowFit } from './quantize-rows-kernel.js';
 
 /** How a table's rows are stored. */
 export interface RowFormat {
@@ -27,7 +28,10 @@ export interface RowFormat {
 export interface QuantizedTable {
   /** int8 `[rows, ...]`, uint8 `[rows, ...]`, or two 4-bit codes a uint8 along the last axis, first halves low. */
   readonly codes: Tensor;
-  /** float16 `[rows, 1, ...]`, to be multiplied by {@link factor}. */
+  /**
+   * float16 `[rows, 1, ...]`, to be multiplied by {@link factor}; `[rows, 2]` where each half of a row has its own, the
+   * first for the low halves of the bytes.
+   */
   readonly scales: Tensor;
   readonly offsets?: Tensor;
   /** A power of two that brings the scales into the range of float16. */
@@ -38,6 +42,11 @@ export interface QuantizedTable {
   readonly relativeError: number;
 }
 
+/**
+ * Width from which each half of a row in 4 bits has a scale and an offset of its own: 4 bytes that take a third of the
+ * error away from tables whose columns are of several kinds.
+ */
+const HALVES_FROM = 96;
 /** Rows that are quantized both ways to see whether the columns should be standardized first. */
 const SAMPLE_ROWS = 512;
 /** Errors of a column, relative to its deviation, that nobody needs to mend. */
@@ -108,6 +117,17 @@ function sampleError(source: Source, format: RowFormat, standardized: boolean): 
   return Math.sqrt(shares.reduce((sum, share) => sum + share, 0) / Math.max(1, varying.length));
 }
 
+/** Columns of a row that share a scale and an offset; the arrays are parts of the row's. */
+interface RowPart {
+  readonly start: number;
+  readonly fit: RowFit;
+  readonly values: Float64Array;
+  readonly codes: Int16Array;
+  readonly means: Float64Array;
+  readonly deviations: Float64Array;
+  readonly errors: Float64Array;
+}
+
 /** Quantizes rows one after the other into arrays of its own. */
 class RowWriter {
   /** Squared error of each column over the rows written. */
@@ -118,12 +138,14 @@ class RowWriter {
   readonly #deviations: Float64Array;
   readonly #standardized: boolean;
   readonly #factor: number;
+  readonly #rowBytes: number;
   readonly #codes: Int8Array | Uint8Array;
   readonly #scales: Uint16Array;
   readonly #offsets: Uint16Array;
   readonly #row: Float64Array;
   readonly #rowCodes: Int16Array;
-  readonly #fit = new Float64Array(2);
+  /** The row in the parts that have a fit of their own: one, or two halves. */
+  readonly #parts: readonly RowPart[];
   #written = 0;
   #total = 0;
 
@@ -135,13 +157,30 @@ class RowWriter {
     this.#means = standardized ? means : new Float64Array(width);
     this.#deviations = standardized ? deviations : new Float64Array(width).fill(1);
     this.#factor = factorOf(largestValue(source, standardized));
-    const rowBytes = format.bits === 8 ? width : (width / inner) * Math.ceil(inner / 2);
-    this.#codes = format.symmetric ? new Int8Array(rows * rowBytes) : new Uint8Array(rows * rowBytes);
-    this.#scales = new Uint16Array(rows);
-    this.#offsets = new Uint16Array(format.symmetric ? 0 : rows);
+    this.#rowBytes = format.bits === 8 ? width : (width / inner) * Math.ceil(inner / 2);
+    const bytes = rows * this.#rowBytes;
+    this.#codes = format.symmetric ? new Int8Array(bytes) : new Uint8Array(bytes);
     this.#row = new Float64Array(width);
     this.#rowCodes = new Int16Array(width);
     this.columnErrors = new Float64Array(width);
+    const cuts = format.bits === 4 && width === inner && width >= HALVES_FROM ? [Math.ceil(width / 2)] : [];
+    this.#parts = [0, ...cuts].map((start, part) => this.#partOf(start, cuts[part] ?? width));
+    this.#scales = new Uint16Array(rows * this.#parts.length);
+    this.#offsets = new Uint16Array(format.symmetric ? 0 : this.#scales.length);
+  }
+
+  #partOf(start: number, end: number): RowPart {
+    const cut = <A extends { subarray(from: number, to: number): A }>(array: A): A =>
+      array.subarray(start, end);
+    return {
+      start,
+      fit: new Float64Array(2),
+      values: cut(this.#row),
+      codes: cut(this.#rowCodes),
+      means: cut(this.#means),
+      deviations: cut(this.#deviations),
+      errors: cut(this.columnErrors),
+    };
   }
 
   /** Quantizes row `row` of the table into the next one here. */
@@ -149,34 +188,23 @@ class RowWriter {
     const { values, width, inner } = this.#source;
     const at = this.#written++;
     standardizeRow(values, row * width, this.#means, this.#deviations, this.#row);
-    this.#chooseFit(at);
     const { bits, symmetric } = this.#format;
     const levels = 2 ** bits - 1;
-    encodeRow(this.#row, this.#fit, symmetric ? -127 : 0, symmetric ? 127 : levels, this.#rowCodes);
+    for (const [index, part] of this.#parts.entries()) {
+      this.#chooseFit(part, at * this.#parts.length + index);
+      encodeRow(part.values, part.fit, symmetric ? -127 : 0, symmetric ? 127 : levels, part.codes);
+      const { start, codes, fit, means, deviations, errors } = part;
+      this.#total += addRowErrors(values, row * width + start, codes, fit, means, deviations, errors);
+    }
     if (bits === 8) this.#codes.set(this.#rowCodes, at * width);
-    else
-      packHalves(
-        this.#rowCodes,
-        inner,
-        this.#codes as Uint8Array,
-        (at * this.#codes.length) / this.#scales.length,
-      );
-    this.#total += addRowErrors(
-      values,
-      row * width,
-      this.#rowCodes,
-      this.#fit,
-      this.#means,
-      this.#deviations,
-      this.columnErrors,
-    );
+    else packHalves(this.#rowCodes, inner, this.#codes as Uint8Array, at * this.#rowBytes);
   }
 
   table(dims: readonly number[]): QuantizedTable {
     const [rows = 0, ...shape] = dims;
     const { bits, symmetric } = this.#format;
     const rowShape = bits === 8 ? shape : [...shape.slice(0, -1), Math.ceil(this.#source.inner / 2)];
-    const perRow = [rows, ...shape.map(() => 1)];
+    const perRow = [rows, ...shape.map((_, axis) => (axis === shape.length - 1 ? this.#parts.length : 1))];
     const error = this.columnErrors.reduce((sum, each) => sum + each, 0);
     const columns = {
       means: float32(Float32Array.from(this.#means), shape),
@@ -192,13 +220,12 @@ class RowWriter {
     };
   }
 
-  /** Scale and offset of the current row, as they come back from float16, so that the codes fit what is stored. */
-  #chooseFit(at: number): void {
+  /** Scale and offset of a part of the current row, as they come back from float16, so that the codes fit what is stored. */
+  #chooseFit({ values, fit }: RowPart, at: number): void {
     const { bits, symmetric } = this.#format;
-    const fit = this.#fit;
-    if (symmetric) fitSymmetric(this.#row, 127, fit);
-    else if (bits === 8) fitRange(this.#row, 255, fit);
-    else fitLeastSquares(this.#row, 15, fit);
+    if (symmetric) fitSymmetric(values, 127, fit);
+    else if (bits === 8) fitRange(values, 255, fit);
+    else fitLeastSquares(values, 15, fit);
     const scale = halfBits((fit[0] ?? 0) / this.#factor);
     this.#scales[at] = scale;
     fit[0] = halfValue(scale) * this.#factor;
