@@ -62,9 +62,8 @@ export const FIGURES: readonly Figure[] = [
   {
     variant: 'composed',
     recipe: [
-      { pass: 'prune-structured', allocation: 'global', share: 0.8 },
+      { pass: 'prune-structured', allocation: 'global', share: 0.75 },
       { pass: 'low-rank', weightShare: 0.5 },
-      { pass: 'factorise-tables', weightShare: 0.55 },
       { pass: 'quantize-dynamic' },
       { pass: 'quantize-tables', bits: 8 },
     ],
