@@ -27,7 +27,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 test('a path or a model, requests or a file of them, shorthands or steps: the same result', async () => {
-  const steps = [passes.pruneStructured(), passes.quantizeDynamic()];
+  const steps = [passes.pruneStructured({ allocation: 'global', share: 0.6 }), passes.quantizeDynamic()];
   const one = await compress(at('ranker.onnx'), 'int8+pruned', { calibration: at('requests.jsonl') });
   // The file's 100 rows come in feeds of 64 and 36.
   const x = must(FEEDS[0]?.['x'], 'x');
