@@ -22,6 +22,12 @@ const section = (
   ...(required.length === 0 ? { default: {} } : {}),
 });
 const text = { type: 'string', minLength: 1 };
+const positive = (initial: number): Record<string, unknown> => ({
+  type: 'number',
+  exclusiveMinimum: 0,
+  default: initial,
+});
+const unlimited = { type: 'number', minimum: 0, default: 0 };
 
 const arm = section({ name: text, weight: { type: 'number', minimum: 0 }, pipeline: text }, [
   'name',
@@ -49,12 +55,41 @@ const configSchema = {
       port: count(8080, 65_535, 0),
       bodyLimitBytes: count(1_048_576),
       deadlineMs: count(1_000),
+      maxConnections: count(20_000),
+      clients: section({
+        header: text,
+        requestsPerSecond: unlimited,
+        burst: count(10),
+        maxConcurrent: { ...unlimited, type: 'integer' },
+      }),
+    }),
+    gateways: count(1, 64),
+    admin: section({
+      host: { ...text, default: '127.0.0.1' },
+      port: count(8081, 65_535, 0),
+      tokenFile: text,
+      auditPath: { ...text, default: '.whittle/audit.jsonl' },
+    }),
+    overload: section({
+      p99Ms: positive(20),
+      adaptive: { type: 'boolean', default: true },
+      degradation: section({
+        enabled: { type: 'boolean', default: false },
+        queueMs: positive(10),
+        retentionFloor: { type: 'number', minimum: 0, maximum: 1, default: 0.98 },
+        minPairs: count(200),
+      }),
     }),
     runners: section({
+      perVariant: { anyOf: [{ type: 'integer', minimum: 1, maximum: 64 }, { const: 'auto' }], default: 1 },
       maxBatchRows: count(1_600),
+      maxBatchRequests: count(64, 1_024),
       queueLimit: count(256),
       threads: count(1, 256),
       hangTimeoutMs: count(10_000),
+      maxCrashesPerMinute: count(3),
+      openTimeoutMs: count(30_000),
+      openMemoryBytes: count(4 * 2 ** 30),
     }),
     store: section({ path: { ...text, default: '.whittle/store' } }),
     cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),

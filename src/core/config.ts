@@ -7,16 +7,32 @@ export interface ServerConfig {
     readonly bodyLimitBytes: number;
     /** Time a request may take before it is dropped and answered 504. */
     readonly deadlineMs: number;
+    /** Open connections; more are closed at once. */
+    readonly maxConnections: number;
+    readonly clients: ClientLimits;
   };
+  /** Gateway processes that share the port. */
+  readonly gateways: number;
+  readonly admin: AdminConfig;
+  readonly overload: OverloadConfig;
   readonly runners: {
+    /** Runner processes of each variant and retriever; `auto` follows the load. */
+    readonly perVariant: number | 'auto';
     /** Rows of candidates that one run may hold. */
     readonly maxBatchRows: number;
+    /** Requests that one run may hold. */
+    readonly maxBatchRequests: number;
     /** Jobs that may wait for one runner; more are answered 503. */
     readonly queueLimit: number;
     /** Threads inside one operator. */
     readonly threads: number;
     /** A run longer than this means a hung runner, which is killed and replaced. */
     readonly hangTimeoutMs: number;
+    /** Crashes within a minute after which a runner is not started again. */
+    readonly maxCrashesPerMinute: number;
+    /** Time and memory that a model new to this server may take to open. */
+    readonly openTimeoutMs: number;
+    readonly openMemoryBytes: number;
   };
   /** Folder of the event store. */
   readonly store: { readonly path: string };
@@ -24,6 +40,46 @@ export interface ServerConfig {
   /** Share of requests whose candidates the full model ranks again after the answer. */
   readonly shadow: { readonly share: number };
   readonly experiments: readonly ExperimentConfig[];
+}
+
+/** What one client may ask for, so that it cannot take the others' share. 0 is no limit. */
+export interface ClientLimits {
+  /** Header that names the client; its address where absent. Only for callers that are trusted to set it. */
+  readonly header?: string;
+  readonly requestsPerSecond: number;
+  /** Requests that may come at once above the rate. */
+  readonly burst: number;
+  /** Requests of one client that may be open at once. */
+  readonly maxConcurrent: number;
+}
+
+/** The admin interface has a listener of its own, on a loopback address; it is off where no token is set. */
+export interface AdminConfig {
+  readonly host: string;
+  readonly port: number;
+  /** File that holds the token; the environment's WHITTLE_ADMIN_TOKEN where absent. */
+  readonly tokenFile?: string;
+  /** Log of every change, each line bound to the one before by its hash. */
+  readonly auditPath: string;
+}
+
+export interface OverloadConfig {
+  /** Objective for the 99th percentile of an answer's time; caps batches and steers admission. */
+  readonly p99Ms: number;
+  /** Whether the number of admitted requests follows measured latency; else only queue limits hold. */
+  readonly adaptive: boolean;
+  readonly degradation: DegradationConfig;
+}
+
+/** Under load, traffic outside experiments moves to the cheapest pipeline that is known to keep its quality. */
+export interface DegradationConfig {
+  readonly enabled: boolean;
+  /** Time in the queue above which traffic moves, and a quarter of which lets it move back. */
+  readonly queueMs: number;
+  /** Lowest lower bound of live retention that a pipeline may have to take traffic. */
+  readonly retentionFloor: number;
+  /** Labelled pairs that retention must rest on. */
+  readonly minPairs: number;
 }
 
 /** The first running experiment takes the traffic; weights are positive numbers with any sum. */

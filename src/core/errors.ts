@@ -80,6 +80,13 @@ export const ERROR_CODES = {
     summary: 'A statistic is not defined on this input.',
   },
   // Serving.
+  OVERLOADED: {
+    status: 503,
+    retryable: true,
+    summary: 'More requests came than can be answered in time.',
+  },
+  RATE_LIMITED: { status: 429, retryable: true, summary: 'A client sent more than its share.' },
+  FORBIDDEN: { status: 403, retryable: false, summary: 'The admin token is missing or wrong.' },
   QUEUE_FULL: { status: 503, retryable: true, summary: 'The queue of a runner is full.' },
   DEADLINE_EXCEEDED: {
     status: 504,
