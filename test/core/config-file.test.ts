@@ -29,6 +29,8 @@ describe('completeConfig', () => {
       port: 9000,
       bodyLimitBytes: 1_048_576,
       deadlineMs: 1_000,
+      maxConnections: 20_000,
+      clients: { requestsPerSecond: 0, burst: 10, maxConcurrent: 0 },
     });
     expect(config).toMatchObject({ bundle: 'models/demo', shadow: { share: 0.05 }, experiments: [] });
     expect(completeConfig(undefined)).toEqual(completeConfig({}));

@@ -21,9 +21,9 @@ test('docs/errors.md lists exactly the codes of ERROR_CODES, with status, retrya
   expect(await documentedCodes()).toEqual(codes);
 });
 
-test('what the caller got wrong (4xx) is never retryable; what may pass by itself is a 503 or 504', () => {
+test('what the caller got wrong (4xx) is never retryable; what may pass by itself is a 429, 503 or 504', () => {
   for (const [code, { status, retryable }] of Object.entries(ERROR_CODES))
-    expect(retryable, code).toBe(status === 503 || status === 504);
+    expect(retryable, code).toBe([429, 503, 504].includes(status));
 });
 
 describe('WhittleError', () => {
