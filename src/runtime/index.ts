@@ -4,6 +4,8 @@ export type { HostedRunner } from './runner-host.js';
 export type { RunnerRequest, RunnerResponse } from './protocol.js';
 export { Supervisor } from './supervisor.js';
 export type { RunnerEvent, SupervisorOptions } from './supervisor.js';
+export { RunnerPool } from './runner-pool.js';
+export type { RunnerPoolOptions, RunnerPoolStatus } from './runner-pool.js';
 export { Batcher } from './batcher.js';
 export type { BatcherOptions, Served } from './batcher.js';
 export { mergeRankJobs, splitScores } from './rank-batch.js';

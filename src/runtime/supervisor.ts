@@ -9,7 +9,7 @@ import type { RunnerExit, RunnerProcessOptions } from './runner-process.js';
 export interface SupervisorOptions extends Omit<RunnerProcessOptions, 'startTimeoutMs'> {
   /** A runner that is not ready after this long is killed. Default 60,000. */
   readonly startTimeoutMs?: number;
-  /** Wait before the first restart; doubles with each failure in a row. Default 100. */
+  /** Wait before the second restart in a row; doubles with each. The first is at once. Default 100. */
   readonly backoffMs?: number;
   /** Longest wait before a restart. Default 10,000. */
   readonly maxBackoffMs?: number;
@@ -27,8 +27,18 @@ export type RunnerEvent =
   | { readonly kind: 'exited'; readonly pid: number; readonly exit: RunnerExit }
   | { readonly kind: 'start_failed'; readonly error: WhittleError };
 
-/** `starting` until first ready; `restarting` between a runner's end and its replacement's readiness. */
-export type RunnerState = 'starting' | 'ready' | 'restarting' | 'stopped';
+/**
+ * `starting` until first ready; `restarting` between a runner's end and its replacement's readiness; `failed` when it was
+ * taken out of service and is not started again.
+ */
+export type RunnerState = 'starting' | 'ready' | 'restarting' | 'failed' | 'stopped';
+
+export interface RunnerProcessStatus {
+  readonly name: string;
+  readonly state: RunnerState;
+  readonly pid?: number;
+  readonly restarts: number;
+}
 
 const DEFAULTS = {
   startTimeoutMs: 60_000,
@@ -51,6 +61,8 @@ export class Supervisor {
   /** Ends of runners without a stable life in between. */
   #failures = 0;
   #restarts = 0;
+  /** Why it was taken out of service. */
+  #failure: WhittleError | undefined;
   /** Settles when no process is left. */
   #life: Promise<void> = Promise.resolve();
 
@@ -71,7 +83,7 @@ export class Supervisor {
     this.#life = starting.then(
       (process) => this.#supervise(process),
       () => {
-        this.#retire();
+        this.#retire('stopped');
       },
     );
     await starting;
@@ -84,11 +96,21 @@ export class Supervisor {
 
   /**
    * Runs a request; its buffers must not change until it settles.
-   * @throws NOT_READY while there is no runner, RUNNER_FAILED when it ends during the run, or the handler's own error.
+   * @throws NOT_READY while there is no runner, RUNNER_FAILED when it ends during the run, the handler's own error, or
+   * what `fail` was given.
    */
   async run(request: RunnerRequest): Promise<RunnerResponse> {
-    if (this.#process === undefined) throw this.#notReady();
+    if (this.#process === undefined) throw this.#failure ?? this.#notReady();
     return this.#process.run(request);
+  }
+
+  get isReady(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** Calls that wait for the runner's answer. */
+  get inFlight(): number {
+    return this.#process?.inFlight ?? 0;
   }
 
   /** What the runner said of itself when it was ready; undefined while there is none. */
@@ -96,24 +118,34 @@ export class Supervisor {
     return this.#process?.info;
   }
 
-  status(): { name: string; state: RunnerState; pid?: number; restarts: number } {
+  status(): RunnerProcessStatus {
     const { name } = this.#options;
     const running = this.#process === undefined ? {} : { pid: this.#process.pid };
     return { name, state: this.#state, restarts: this.#restarts, ...running };
   }
 
   /** Ends the runner, after the run it is in, and starts no other. Settles when no process is left. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return this.#end('stopped');
+  }
+
+  /** Takes the runner out of service: as `stop`, but calls and waits are answered with `failure`. */
+  fail(failure: WhittleError): Promise<void> {
+    this.#failure = failure;
+    return this.#end('failed');
+  }
+
+  async #end(state: 'failed' | 'stopped'): Promise<void> {
     const process = this.#process;
-    this.#retire();
+    this.#retire(state);
     await process?.stop(this.#options.stopTimeoutMs);
     await this.#life;
   }
 
-  #retire(): void {
+  #retire(state: 'failed' | 'stopped'): void {
     this.#becomeUnready();
-    this.#state = 'stopped';
-    this.#readiness.fail(this.#notReady());
+    this.#state = state;
+    this.#readiness.fail(this.#failure ?? this.#notReady());
     clearInterval(this.#pinger);
     this.#stopping.abort();
   }
@@ -169,7 +201,8 @@ export class Supervisor {
 
   #backoffMs(): number {
     const { backoffMs, maxBackoffMs } = this.#options;
-    return Math.min(maxBackoffMs, backoffMs * 2 ** this.#failures++);
+    const failures = this.#failures++;
+    return failures === 0 ? 0 : Math.min(maxBackoffMs, backoffMs * 2 ** (failures - 1));
   }
 
   #emit(event: RunnerEvent): void {
