@@ -3,7 +3,7 @@ export { hostRunner } from './runner-host.js';
 export type { HostedRunner } from './runner-host.js';
 export type { RunnerRequest, RunnerResponse } from './protocol.js';
 export { Supervisor } from './supervisor.js';
-export type { RunnerEvent, SupervisorOptions } from './supervisor.js';
+export type { RunnerEvent, RunnerProcessStatus, SupervisorOptions } from './supervisor.js';
 export { RunnerPool } from './runner-pool.js';
 export type { RunnerPoolOptions, RunnerPoolStatus } from './runner-pool.js';
 export { Batcher } from './batcher.js';

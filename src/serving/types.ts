@@ -1,3 +1,5 @@
+import type { RunnerProcessStatus } from '../runtime/index.js';
+
 /** Stage timings of one answer, milliseconds. */
 export interface StageTimings {
   readonly historyMs: number;
@@ -111,7 +113,9 @@ export interface VariantStatus {
 
 export interface RunnerStatus {
   readonly name: string;
-  readonly state: 'starting' | 'ready' | 'restarting' | 'stopped';
+  readonly state: RunnerProcessStatus['state'];
+  /** Why it is out of service, where it is. */
+  readonly reason?: string;
   readonly pid?: number;
   readonly restarts: number;
   readonly queued: number;

@@ -47,7 +47,8 @@ const interval = {
 const runner = closedObject(
   {
     name: text,
-    state: { type: 'string', enum: ['starting', 'ready', 'restarting', 'stopped'] },
+    state: { type: 'string', enum: ['starting', 'ready', 'restarting', 'failed', 'stopped'] },
+    reason: { ...text, description: 'Why it is out of service.' },
     pid: integer,
     restarts: integer,
     queued: integer,
