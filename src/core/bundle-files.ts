@@ -2,31 +2,46 @@ import { readFile, readdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import type { BundleManifest } from './bundle.js';
 import { bundleSchema } from './bundle-schema.js';
+import { checkBundleLimits } from './bundle-limits.js';
 import { WhittleError } from './errors.js';
 import { sha256File } from './hash.js';
+import { inspectPlainFile } from './plain-file.js';
 import { schemaCheck } from './schema.js';
 
 const MANIFEST = 'bundle.json';
+/** Names, hashes and recipes of a bundle take some kilobytes. */
+const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 const checkManifest = schemaCheck<BundleManifest>(bundleSchema, 'BUNDLE_INVALID', MANIFEST);
 
 /**
- * Reads and checks `<directory>/bundle.json`, references included; file contents are checked by {@link verifyFiles}.
+ * Reads and checks `<directory>/bundle.json`, references and sizes included; file contents are checked by
+ * {@link verifyFiles}.
  *
- * @throws FILE_MISSING, FILE_CORRUPT (not JSON), BUNDLE_INVALID (field or reference).
+ * @throws FILE_MISSING, FILE_CORRUPT (not JSON), BUNDLE_INVALID (field or reference, a link, too large).
  */
 export async function readManifest(directory: string): Promise<BundleManifest> {
   const path = join(directory, MANIFEST);
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new WhittleError(
-      'FILE_MISSING',
-      `No bundle in ${directory}: ${path} cannot be read`,
-      { path },
-      cause,
-    );
-  });
-  const manifest = checkManifest(parseJson(text, path));
+  const manifest = checkManifest(parseJson(await readText(directory, path), path));
   checkReferences(manifest);
+  checkBundleLimits(manifest);
   return manifest;
+}
+
+async function readText(directory: string, path: string): Promise<string> {
+  const missing = (cause: unknown): WhittleError =>
+    new WhittleError('FILE_MISSING', `No bundle in ${directory}: ${path} cannot be read`, { path }, cause);
+  const { size } = await inspectPlainFile(directory, MANIFEST).catch((thrown: unknown) => {
+    throw thrown instanceof WhittleError && thrown.code === 'FILE_MISSING' ? missing(thrown) : thrown;
+  });
+  if (size > MAX_MANIFEST_BYTES)
+    throw new WhittleError(
+      'BUNDLE_INVALID',
+      `${path} has ${String(size)} bytes; at most ${String(MAX_MANIFEST_BYTES)} are read`,
+      { file: MANIFEST, bytes: Number(size), allowed: MAX_MANIFEST_BYTES },
+    );
+  return readFile(path, 'utf8').catch((cause: unknown) => {
+    throw missing(cause);
+  });
 }
 
 function parseJson(text: string, path: string): unknown {
@@ -97,31 +112,6 @@ function requireKey(map: Readonly<Record<string, unknown>>, key: string, field: 
   );
 }
 
-/** Checks that every file of the bundle is there with the recorded size and SHA-256.
- *
- * @throws FILE_MISSING, HASH_MISMATCH naming the file, what was expected and what was found.
- */
-export async function verifyFiles(directory: string, manifest: BundleManifest): Promise<void> {
-  for (const [file, expected] of Object.entries(manifest.files)) {
-    const path = join(directory, file);
-    const found = await stat(path).catch((cause: unknown) => {
-      throw new WhittleError(
-        'FILE_MISSING',
-        `${path} is in ${MANIFEST} but not on disk`,
-        { file, expected },
-        cause,
-      );
-    });
-    const sha256 = found.size === expected.bytes ? await sha256File(path) : 'not read';
-    if (sha256 === expected.sha256) continue;
-    throw new WhittleError(
-      'HASH_MISMATCH',
-      `${path} is not the file ${MANIFEST} records: expected ${String(expected.bytes)} bytes with SHA-256 ${expected.sha256}, found ${String(found.size)} bytes with SHA-256 ${sha256}`,
-      { file, expected, found: { bytes: found.size, sha256 } },
-    );
-  }
-}
-
 /** Writes bundle.json with the hashes of all files that are in the folder now; replaces the old one in one step. */
 export async function writeManifest(
   directory: string,
@@ -135,6 +125,7 @@ export async function writeManifest(
   }
   const complete = checkManifest({ ...manifest, files });
   checkReferences(complete);
+  checkBundleLimits(complete);
   const temporary = join(directory, `.${MANIFEST}.${String(process.pid)}`);
   await writeFile(temporary, `${JSON.stringify(complete, null, 2)}\n`);
   await rename(temporary, join(directory, MANIFEST));

@@ -2,17 +2,24 @@ import type { Schema } from 'ajv';
 
 /** JSON schema of bundle.json, the same as the types in `bundle.ts`. */
 
-const text = { type: 'string', minLength: 1 } as const;
-/** A path inside the bundle: relative, forward slashes, no step upwards. */
-const path = { type: 'string', pattern: '^(?!/)(?!.*\\.\\.)[^\\\\]+$' } as const;
-const count = { type: 'integer', minimum: 1 } as const;
+// Upper bounds are far above what anybody uses, and below what would take the server's memory or processes.
+const text = { type: 'string', minLength: 1, maxLength: 1024 } as const;
+/** A path inside the bundle: relative, forward slashes, no step upwards, no control characters. */
+const path = {
+  type: 'string',
+  maxLength: 1024,
+  pattern: '^(?!/)(?!.*\\.\\.)[^\\\\\\u0000-\\u001f]+$',
+} as const;
+const MAX_INT32 = 2 ** 31 - 1;
+const upTo = (maximum: number): object => ({ type: 'integer', minimum: 1, maximum });
+const dimensions = upTo(65_536);
 
 function object(properties: Record<string, unknown>, required: readonly string[]): Record<string, unknown> {
   return { type: 'object', properties, required, additionalProperties: false };
 }
 
-function mapOf(values: unknown): Record<string, unknown> {
-  return { type: 'object', additionalProperties: values, propertyNames: { minLength: 1 }, required: [] };
+function mapOf(values: unknown, maxProperties: number, names: unknown = text): Record<string, unknown> {
+  return { type: 'object', additionalProperties: values, propertyNames: names, maxProperties, required: [] };
 }
 
 function tagged(
@@ -24,13 +31,13 @@ function tagged(
   return object({ [tag]: { const: value }, ...properties }, [tag, ...required]);
 }
 
-const integer = { type: 'integer' } as const;
+const integer = { type: 'integer', minimum: -MAX_INT32, maximum: MAX_INT32 } as const;
 const source = {
   type: 'object',
   discriminator: { propertyName: 'from' },
   required: ['from'],
   oneOf: [
-    tagged('from', 'history', { maxLength: count, offset: integer, pad: integer }, [
+    tagged('from', 'history', { maxLength: upTo(100_000), offset: integer, pad: integer }, [
       'maxLength',
       'offset',
       'pad',
@@ -39,9 +46,11 @@ const source = {
     tagged('from', 'request_index', {}, []),
     tagged('from', 'request', { field: text }, ['field']),
     tagged('from', 'column', { column: text }, ['column']),
-    tagged('from', 'vectors', { file: path, dimensions: count }, ['file', 'dimensions']),
+    tagged('from', 'vectors', { file: path, dimensions }, ['file', 'dimensions']),
     tagged('from', 'retrieval', {}, []),
-    tagged('from', 'time', { boundaries: { type: 'array', items: { type: 'number' } } }, ['boundaries']),
+    tagged('from', 'time', { boundaries: { type: 'array', items: { type: 'number' }, maxItems: 100_000 } }, [
+      'boundaries',
+    ]),
   ],
 };
 
@@ -49,25 +58,32 @@ const binding = object(
   {
     name: text,
     dtype: { enum: ['float32', 'float64', 'int32', 'int64'] },
-    dims: { type: 'array', items: { type: ['integer', 'string'] }, minItems: 1 },
+    dims: {
+      type: 'array',
+      items: { type: ['integer', 'string'], minimum: 1, maximum: MAX_INT32, maxLength: 1024 },
+      minItems: 1,
+      maxItems: 8,
+    },
     per: { enum: ['request', 'candidate'] },
     source,
   },
   ['name', 'dtype', 'dims', 'per', 'source'],
 );
 
+const bindings = { type: 'array', items: binding, maxItems: 256 } as const;
+
 const index = object(
   {
     kind: { enum: ['hnsw', 'flat'] },
     metric: { enum: ['dot', 'cosine'] },
-    dimensions: count,
+    dimensions,
     vectors: path,
     file: path,
-    m: count,
-    efConstruction: count,
-    efSearch: count,
+    m: upTo(1024),
+    efConstruction: upTo(100_000),
+    efSearch: upTo(100_000),
     space: { enum: ['ip', 'l2'] },
-    recall: object({ k: count, recall: { type: 'number', minimum: 0, maximum: 1 } }, ['k', 'recall']),
+    recall: object({ k: upTo(100_000), recall: { type: 'number', minimum: 0, maximum: 1 } }, ['k', 'recall']),
   },
   ['kind', 'metric', 'dimensions', 'vectors'],
 );
@@ -77,7 +93,7 @@ const retriever = {
   discriminator: { propertyName: 'kind' },
   required: ['kind'],
   oneOf: [
-    tagged('kind', 'tower', { file: path, inputs: { type: 'array', items: binding }, output: text, index }, [
+    tagged('kind', 'tower', { file: path, inputs: bindings, output: text, index }, [
       'file',
       'inputs',
       'output',
@@ -92,7 +108,7 @@ const variant = object({ file: path, parent: text, recipe: {}, report: path }, [
 const pipeline = object(
   {
     ranker: text,
-    candidates: count,
+    candidates: upTo(100_000),
     recommend: text,
     search: text,
     searchRankerWeight: { type: 'number', minimum: 0, maximum: 1 },
@@ -106,23 +122,22 @@ export const bundleSchema = object(
     name: text,
     provenance: { type: 'object' },
     catalogue: object(
-      { file: path, idColumn: text, titleColumn: text, popularityColumn: text, rows: count },
+      { file: path, idColumn: text, titleColumn: text, popularityColumn: text, rows: upTo(MAX_INT32) },
       ['file', 'idColumn', 'rows'],
     ),
     users: object({ file: path }, ['file']),
-    contract: object({ inputs: { type: 'array', items: binding, minItems: 1 }, output: text }, [
-      'inputs',
-      'output',
-    ]),
-    retrievers: mapOf(retriever),
-    variants: mapOf(variant),
-    pipelines: { ...mapOf(pipeline), minProperties: 1 },
+    contract: object({ inputs: { ...bindings, minItems: 1 }, output: text }, ['inputs', 'output']),
+    retrievers: mapOf(retriever, 64),
+    variants: mapOf(variant, 64),
+    pipelines: { ...mapOf(pipeline, 1024), minProperties: 1 },
     defaultPipeline: text,
     files: mapOf(
       object(
         { sha256: { type: 'string', pattern: '^[0-9a-f]{64}$' }, bytes: { type: 'integer', minimum: 0 } },
         ['sha256', 'bytes'],
       ),
+      100_000,
+      path,
     ),
   },
   [

@@ -30,7 +30,7 @@ export const ERROR_CODES = {
   BUNDLE_INVALID: {
     status: 500,
     retryable: false,
-    summary: 'bundle.json has a wrong field or names what is not there.',
+    summary: 'bundle.json has a wrong field or names what is not there, or a file is not a plain one.',
   },
   CONTRACT_MISMATCH: {
     status: 500,

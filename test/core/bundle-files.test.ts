@@ -98,6 +98,16 @@ describe('writeManifest', () => {
   });
 });
 
+/** The manifest's `candidate` input, alone and with a part replaced. */
+function contractWith(change: Readonly<Record<string, unknown>>): unknown {
+  return { ...manifest.contract, inputs: [{ ...manifest.contract?.inputs[1], ...change }] };
+}
+
+const history = (maxLength: number): unknown => ({ from: 'history', maxLength, offset: 1, pad: 0 });
+const wide = { dims: ['candidates', 1024], source: { from: 'vectors', file: 'full.onnx', dimensions: 1024 } };
+const wideCut = (candidates: number): unknown => ({ full: { ranker: 'full', candidates } });
+const deep = (levels: number): unknown => (levels === 0 ? {} : { inner: deep(levels - 1) });
+
 describe('readManifest', () => {
   const words = { kind: 'text', file: 'indexes/words.bin' };
   test.each([
@@ -113,9 +123,22 @@ describe('readManifest', () => {
     ['catalogue.file', { catalogue: { file: '/etc/passwd', idColumn: 'id', rows: 2 } }],
     ['retrievers.words.extra', { retrievers: { words: { ...words, extra: 1 } } }],
     ['retrievers.words', { retrievers: { words: { kind: 'magic' } } }],
+    ['pipelines.full.candidates', { pipelines: { full: { candidates: 1e9 } } }],
+    ['contract.inputs.0.dims.1', { contract: contractWith({ dims: ['candidates', 1e12] }) }],
+    ['contract.inputs.candidate.dims', { contract: contractWith({ dims: ['candidates', 1e9] }) }],
+    ['contract.inputs.candidate.dims', { contract: contractWith({ dims: ['candidates', 'width'] }) }],
+    ['contract.inputs.candidate', { contract: contractWith({ per: 'request' }) }],
+    ['contract.inputs.0.source.maxLength', { contract: contractWith({ source: history(1e12) }) }],
+    ['pipelines.full.candidates', { contract: contractWith(wide), pipelines: wideCut(50_000) }],
+    ['provenance', { provenance: deep(100) }],
   ])('names %s where it is wrong', async (field, change) => {
     await writeRaw(change);
     await expect(readManifest(folder)).rejects.toMatchObject({ code: 'BUNDLE_INVALID', details: { field } });
+  });
+
+  test('a wide input is allowed where the requests are small', async () => {
+    await writeRaw({ contract: contractWith(wide), pipelines: wideCut(1_000) });
+    expect(await readManifest(folder)).toMatchObject({ pipelines: wideCut(1_000) });
   });
 
   test('says that the bundle is missing, or that it is not JSON', async () => {
