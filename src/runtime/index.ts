@@ -6,6 +6,8 @@ export { Supervisor } from './supervisor.js';
 export type { RunnerEvent, RunnerProcessStatus, SupervisorOptions } from './supervisor.js';
 export { RunnerPool } from './runner-pool.js';
 export type { RunnerPoolOptions, RunnerPoolStatus } from './runner-pool.js';
+export { probeRunner } from './probe-runner.js';
+export type { ProbeOptions, ProbeReport } from './probe-runner.js';
 export { Batcher } from './batcher.js';
 export type { BatcherOptions, Served } from './batcher.js';
 export { mergeRankJobs, splitScores } from './rank-batch.js';

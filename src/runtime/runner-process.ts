@@ -24,6 +24,15 @@ export interface RunnerProcessOptions {
   readonly startTimeoutMs: number;
   /** A call without an answer for this long means a hung runner, which is killed. */
   readonly hangTimeoutMs: number;
+  /**
+   * Memory the runner may have, beside what Node itself takes and the files it maps: beyond, its allocations fail.
+   * Default unlimited. Held by the kernel, on Linux only.
+   */
+  readonly memoryBytes?: number;
+  /** Size of the files that the runner maps: private, writable mappings, as ONNX Runtime's are, count for the kernel. */
+  readonly mappedBytes?: number;
+  /** Called with the process's id as soon as there is one, before any model is open. */
+  readonly onSpawn?: (pid: number) => void;
   readonly log: Log;
 }
 
@@ -63,6 +72,7 @@ export class RunnerProcess {
     this.#child = child;
     livingChildren.add(child);
     this.pid = must(child.pid, 'the pid of a spawned runner');
+    options.onSpawn?.(this.pid);
     const socket = child.stdio[SOCKET_DESCRIPTOR];
     assert(socket instanceof Socket, 'a runner has a socket');
     this.#channel = this.#listenTo(socket);
@@ -209,12 +219,30 @@ export class RunnerProcess {
 }
 
 async function spawnEntry(options: RunnerProcessOptions): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [...(options.execArgv ?? []), options.entry], {
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-  });
+  const [command, ...args] = [
+    ...kernelLimits(options),
+    process.execPath,
+    ...(options.execArgv ?? []),
+    options.entry,
+  ];
+  const child = spawn(must(command, 'command'), args, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
   // Rejects with the reason where there is no process.
   await once(child, 'spawn');
   return child;
+}
+
+/** What Node takes of RLIMIT_DATA before a model is open is about 100 MiB; its heap and threads grow from there. */
+const NODE_DATA_BYTES = 256 * 2 ** 20;
+
+/**
+ * The command that lowers the limits of the process and then becomes the runner, so that the process id is the runner's.
+ * RLIMIT_DATA is the one limit that fits: it counts private writable memory (since Linux 4.7), not the address space,
+ * of which V8 reserves gigabytes that it never uses. A crash writes no core file, which would hold up the restart.
+ */
+function kernelLimits({ memoryBytes, mappedBytes = 0 }: RunnerProcessOptions): string[] {
+  if (process.platform !== 'linux' || memoryBytes === undefined) return [];
+  const kibibytes = Math.ceil((memoryBytes + mappedBytes + NODE_DATA_BYTES) / 1024);
+  return ['/bin/sh', '-c', `ulimit -c 0; ulimit -d ${kibibytes} && exec "$0" "$@"`];
 }
 
 function runnerFailed(runner: string, exit: RunnerExit): WhittleError {
