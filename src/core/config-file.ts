@@ -89,7 +89,7 @@ const configSchema = {
       hangTimeoutMs: count(10_000),
       maxCrashesPerMinute: count(3),
       openTimeoutMs: count(30_000),
-      openMemoryBytes: count(4 * 2 ** 30),
+      openMemoryBytes: count(2 * 2 ** 30),
     }),
     store: section({ path: { ...text, default: '.whittle/store' } }),
     cache: section({ maxEntries: count(10_000, 10_000_000, 0), ttlMs: count(60_000) }),

@@ -30,7 +30,7 @@ export interface ServerConfig {
     readonly hangTimeoutMs: number;
     /** Crashes within a minute after which a runner is not started again. */
     readonly maxCrashesPerMinute: number;
-    /** Time and memory that a model new to this server may take to open. */
+    /** Time that a model new to this server may take to open; memory that a runner may take beyond its files' bytes. */
     readonly openTimeoutMs: number;
     readonly openMemoryBytes: number;
   };
