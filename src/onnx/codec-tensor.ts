@@ -6,7 +6,7 @@ import type { DataType } from '../core/index.js';
 import type { DeferredPayloads } from './deferred-payloads.js';
 import { dataTypeCode, dataTypeOfCode, packedBytes } from './dtypes.js';
 import { externalContent } from './external-data.js';
-import type { Initializer, TensorContent } from './model.js';
+import type { FileContent, Initializer, TensorContent } from './model.js';
 import { preserve, preservedIn, restore } from './preserved.js';
 import { bytesOf } from './tensors.js';
 
@@ -25,6 +25,14 @@ export interface TensorSource {
   readonly directory: string | undefined;
   /** Values that were left in the model's file. */
   readonly deferred?: DeferredPayloads;
+  /** Told of each tensor in a file of its own. */
+  readonly onExternal?: (tensor: ExternalTensor) => void;
+}
+
+/** A tensor whose values are in another file than the model's, also one that the graph never uses. */
+export interface ExternalTensor extends Pick<FileContent, 'path' | 'offset' | 'byteLength'> {
+  readonly name: string;
+  readonly dtype: DataType;
 }
 
 const MODELLED = [
@@ -77,7 +85,10 @@ function contentOf(tensor: TensorProto, dtype: DataType, count: number, source: 
   const expectedBytes = packedBytes(dtype, count);
   if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL) {
     if (dtype === 'string') throw invalid(tensor.name, 'holds strings, which cannot be external data');
-    return externalContent(tensor, source.directory, expectedBytes);
+    const content = externalContent(tensor, source.directory, expectedBytes);
+    const { path, offset, byteLength } = content;
+    source.onExternal?.({ name: tensor.name, dtype, path, offset, byteLength });
+    return content;
   }
   if (dtype === 'string') {
     if (tensor.stringData.length !== count)

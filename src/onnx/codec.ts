@@ -23,6 +23,8 @@ export interface DecodeOptions {
   readonly directory?: string;
 }
 
+export type ReadOptions = Pick<TensorSource, 'onExternal'>;
+
 /**
  * A model as plain data. Weights stored raw are views on `bytes`, which must not change afterwards; external weights
  * stay in their files until asked for.
@@ -39,9 +41,10 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
  * they are asked for: they cannot be read any more once it is written to or replaced.
  * @throws as {@link decodeModel}, with `details.path`; FILE_MISSING; MODEL_TOO_LARGE above 2 GiB.
  */
-export function readModel(path: string): Promise<Model> {
+export function readModel(path: string, options: ReadOptions = {}): Promise<Model> {
+  const source: TensorSource = { directory: dirname(path), ...options };
   try {
-    return Promise.resolve(ModelFile.read(path, (file) => modelOfFile(file, dirname(path))));
+    return Promise.resolve(ModelFile.read(path, (file) => modelOfFile(file, source)));
   } catch (thrown) {
     const error = toWhittleError(thrown, 'MODEL_INVALID');
     return Promise.reject(
@@ -50,16 +53,16 @@ export function readModel(path: string): Promise<Model> {
   }
 }
 
-function modelOfFile(file: ModelFile, directory: string): Model {
+function modelOfFile(file: ModelFile, source: TensorSource): Model {
   if (file.byteLength > MAX_MODEL_BYTES) throw tooLarge(file.path, file.byteLength);
-  return modelOfOutline(file, directory) ?? decode(file.all(), { directory });
+  return modelOfOutline(file, source) ?? decode(file.all(), source);
 }
 
 /** Undefined where a tensor whose values were left out is not decoded as such, but passed on or overwritten. */
-function modelOfOutline(file: ModelFile, directory: string): Model | undefined {
+function modelOfOutline(file: ModelFile, source: TensorSource): Model | undefined {
   const { bytes, deferred } = file.outline();
   try {
-    const model = decode(bytes, { directory, deferred });
+    const model = decode(bytes, { ...source, deferred });
     return deferred.complete ? model : undefined;
   } catch (error) {
     if (deferred.complete) throw error;

@@ -20,6 +20,8 @@ export { constantInfo, constantTensor } from './constants.js';
 export type { TensorInfo } from './constant-moves.js';
 export { floatAttribute, intAttribute, intsAttribute, stringAttribute } from './read-node.js';
 export { checkModel } from './check-model.js';
+export { checkModelLimits } from './limits.js';
+export type { ExternalTensor } from './codec-tensor.js';
 export { withModelSession } from './model-session.js';
 export { probeShapes } from './shapes.js';
 export { sortNodes } from './sort-nodes.js';

@@ -180,9 +180,18 @@ describe('external data of a file from elsewhere', () => {
     ['a file that is too short', { location: 'ok.bin', offset: '17' }, 'MODEL_INVALID'],
     ['a wrong length', { location: 'ok.bin', length: '12' }, 'MODEL_INVALID'],
     ['a negative offset', { location: 'ok.bin', offset: '-1' }, 'MODEL_INVALID'],
+    ["an address in ONNX Runtime's memory", { location: '*/_ORT_MEM_ADDR_/*' }, 'MODEL_INVALID'],
+    ['prepacked weights', { location: 'ok.bin', prepacked_0: 'key|0;8;' }, 'MODEL_INVALID'],
+    [
+      'an offset beyond what a number holds',
+      { location: 'ok.bin', offset: '18446744073709551600' },
+      'MODEL_INVALID',
+    ],
     ['an offset that is no number', { location: 'ok.bin', offset: '1e3' }, 'MODEL_INVALID'],
   ])('%s is refused', async (_, values, code) => {
     const path = await modelAt(values);
+    await mkdir(join(folder, 'model/*/_ORT_MEM_ADDR_'), { recursive: true });
+    await writeFile(join(folder, 'model/*/_ORT_MEM_ADDR_/*'), Buffer.from(table.buffer));
     await writeFile(join(folder, 'outside.bin'), Buffer.from(table.buffer));
     await symlink(join(folder, 'outside.bin'), join(folder, 'model', 'link.bin'));
     await symlink(folder, join(folder, 'model', 'linked'));
