@@ -41,8 +41,9 @@ export async function calibrationJobs(
   seed: number,
 ): Promise<{ readonly contract: Contract; readonly jobs: readonly RankJob[] }> {
   const bundle = await openBundle(directory);
-  const { runners } = completeConfig({});
-  const fleet = await Fleet.start(bundle, { runners, log: silentLog, onBatch: () => undefined }, []);
+  const { runners, overload } = completeConfig({ overload: { adaptive: false } });
+  const onBatch = (): void => undefined;
+  const fleet = await Fleet.start(bundle, { runners, overload, log: silentLog, onBatch }, []);
   try {
     const contract = must(bundle.manifest.contract, 'contract');
     const retriever = calibrationRetriever(bundle, fleet);

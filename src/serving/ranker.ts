@@ -1,66 +1,59 @@
 import { must, type Contract } from '../core/index.js';
-import {
-  Batcher,
-  mergeRankJobs,
-  splitScores,
-  Supervisor,
-  type RankJob,
-  type Served,
-} from '../runtime/index.js';
+import { mergeRankJobs, splitScores, type RankJob, type Served } from '../runtime/index.js';
 import type { RankerSpec } from './ranker-runner.js';
-import { supervisorOptions, type RunnerOptions } from './runner-options.js';
+import type { RunnerOptions } from './runner-options.js';
+import { RunnerQueue } from './runner-queue.js';
 
 /** Idle jobs (shadows) that may wait for one ranker; more are dropped. */
 const SHADOW_QUEUE_LIMIT = 64;
 
-/** One variant's runner with its queue: scores the candidates of requests, several requests a run. */
+/** One variant's runners with their queue: scores the candidates of requests, several requests a run. */
 export class Ranker {
-  readonly #supervisor: Supervisor;
-  readonly #batcher: Batcher<RankJob, Float32Array>;
+  readonly #queue: RunnerQueue<RankJob, Float32Array>;
 
   constructor(name: string, modelPath: string, contract: Contract, options: RunnerOptions) {
-    const { runners, onBatch } = options;
     const { inputs, output } = contract;
-    const spec: RankerSpec = { modelPath, inputs, output, threads: runners.threads };
-    const supervisor = new Supervisor(supervisorOptions(name, 'ranker-runner', spec, options));
-    this.#supervisor = supervisor;
-    this.#batcher = new Batcher({
-      name,
-      run: async (jobs) => {
-        const { tensors } = await supervisor.run({ meta: {}, tensors: mergeRankJobs(contract, jobs) });
-        return splitScores(must(tensors['scores'], 'scores'), jobs);
+    const { threads, maxBatchRows } = options.runners;
+    const spec: RankerSpec = { modelPath, inputs, output, threads };
+    this.#queue = new RunnerQueue(
+      {
+        name,
+        entry: 'ranker-runner',
+        spec,
+        maxCost: maxBatchRows,
+        idleLimit: SHADOW_QUEUE_LIMIT,
+        request: (jobs) => ({ meta: {}, tensors: mergeRankJobs(contract, jobs) }),
+        outcomes: ({ tensors }, jobs) => splitScores(must(tensors['scores'], 'scores'), jobs),
       },
-      whenReady: () => supervisor.whenReady(),
-      maxCost: runners.maxBatchRows,
-      queueLimit: runners.queueLimit,
-      idleLimit: SHADOW_QUEUE_LIMIT,
-      onBatch: ({ jobs, cost, runMs }) => {
-        onBatch({ runner: name, jobs, rows: cost, runMs });
-      },
-    });
+      options,
+    );
   }
 
   /** @throws RUNNER_START_FAILED */
   start(): Promise<void> {
-    return this.#supervisor.start();
+    return this.#queue.start();
   }
 
-  /** One score a row, in the job's order. @throws QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
+  /** One score a row, in the job's order. @throws OVERLOADED, QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
   rank(job: RankJob, deadlineAt: number): Promise<Served<Float32Array>> {
-    return this.#batcher.submit(job, { cost: job.rows, deadlineAt });
+    return this.#queue.submit(job, { cost: job.rows, deadlineAt });
   }
 
   /** As `rank`, but only while no request waits. */
   rankWhenIdle(job: RankJob, deadlineAt: number): Promise<Served<Float32Array>> {
-    return this.#batcher.submitWhenIdle(job, { cost: job.rows, deadlineAt });
+    return this.#queue.submitWhenIdle(job, { cost: job.rows, deadlineAt });
   }
 
-  status(): ReturnType<Supervisor['status']> & { readonly queued: number } {
-    return { ...this.#supervisor.status(), queued: this.#batcher.queued };
+  /** Whether `rank` would refuse a job now. */
+  saturated(): boolean {
+    return this.#queue.saturated;
   }
 
-  async close(): Promise<void> {
-    await this.#batcher.close();
-    await this.#supervisor.stop();
+  status(): ReturnType<RunnerQueue<RankJob, Float32Array>['status']> {
+    return this.#queue.status();
+  }
+
+  close(): Promise<void> {
+    return this.#queue.close();
   }
 }

@@ -6,9 +6,10 @@ import {
   type Tensor,
   type TensorMap,
 } from '../core/index.js';
-import { Batcher, Supervisor, type Served } from '../runtime/index.js';
+import type { Served } from '../runtime/index.js';
 import type { RetrieverRunnerSpec } from './retriever-runner.js';
-import { supervisorOptions, type RunnerOptions } from './runner-options.js';
+import type { RunnerOptions } from './runner-options.js';
+import { RunnerQueue } from './runner-queue.js';
 
 /** What one request asks of a retriever: the `k` best rows for a query text, a vector or a tower's inputs. */
 export interface RetrieveJob {
@@ -27,61 +28,65 @@ export interface Candidates {
 /** Requests that share one search. */
 const MAX_BATCH_JOBS = 32;
 
-/** One retriever's runner with its queue. */
+/** One retriever's runners with their queue. */
 export class Retriever {
   readonly spec: RetrieverSpec;
   readonly #log: Log;
-  readonly #supervisor: Supervisor;
-  readonly #batcher: Batcher<RetrieveJob, Candidates>;
+  readonly #queue: RunnerQueue<RetrieveJob, Candidates>;
 
   constructor(name: string, runnerSpec: RetrieverRunnerSpec, options: RunnerOptions) {
     this.spec = runnerSpec.retriever;
-    const supervisor = new Supervisor(supervisorOptions(name, 'retriever-runner', runnerSpec, options));
     this.#log = options.log;
-    this.#supervisor = supervisor;
-    this.#batcher = new Batcher({
-      name,
-      run: async (jobs) => {
-        const k = Math.max(...jobs.map((job) => job.k));
-        const queries = jobs.map((job) => job.query ?? '');
-        const { tensors } = await supervisor.run({ meta: { k, queries }, tensors: stackRows(jobs) });
-        return splitCandidates(tensors, jobs, k);
+    this.#queue = new RunnerQueue(
+      {
+        name,
+        entry: 'retriever-runner',
+        spec: runnerSpec,
+        maxCost: MAX_BATCH_JOBS,
+        idleLimit: 0,
+        request: (jobs) => {
+          const queries = jobs.map((job) => job.query ?? '');
+          return { meta: { k: largestK(jobs), queries }, tensors: stackRows(jobs) };
+        },
+        outcomes: ({ tensors }, jobs) => splitCandidates(tensors, jobs, largestK(jobs)),
       },
-      whenReady: () => supervisor.whenReady(),
-      maxCost: MAX_BATCH_JOBS,
-      queueLimit: options.runners.queueLimit,
-      idleLimit: 0,
-      onBatch: ({ jobs, runMs }) => {
-        options.onBatch({ runner: name, jobs, rows: jobs, runMs });
-      },
-    });
+      options,
+    );
   }
 
   /** @throws RUNNER_START_FAILED */
   async start(): Promise<void> {
-    await this.#supervisor.start();
-    const note = this.#supervisor.info?.['note'];
+    await this.#queue.start();
+    const note = this.info['note'];
     if (note !== undefined) this.#log.warn('retriever_note', { runner: this.status().name, note });
   }
 
-  /** @throws QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
+  /** @throws OVERLOADED, QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY. */
   retrieve(job: RetrieveJob, deadlineAt: number): Promise<Served<Candidates>> {
-    return this.#batcher.submit(job, { cost: 1, deadlineAt });
+    return this.#queue.submit(job, { cost: 1, deadlineAt });
+  }
+
+  /** Whether `retrieve` would refuse a job now. */
+  saturated(): boolean {
+    return this.#queue.saturated;
   }
 
   /** What the runner says of its index, for example the measured recall of a graph against exact search. */
   get info(): Readonly<Record<string, unknown>> {
-    return this.#supervisor.info ?? {};
+    return this.#queue.info;
   }
 
-  status(): ReturnType<Supervisor['status']> & { readonly queued: number } {
-    return { ...this.#supervisor.status(), queued: this.#batcher.queued };
+  status(): ReturnType<RunnerQueue<RetrieveJob, Candidates>['status']> {
+    return this.#queue.status();
   }
 
-  async close(): Promise<void> {
-    await this.#batcher.close();
-    await this.#supervisor.stop();
+  close(): Promise<void> {
+    return this.#queue.close();
   }
+}
+
+function largestK(jobs: readonly RetrieveJob[]): number {
+  return Math.max(...jobs.map(({ k }) => k));
 }
 
 /** Puts the jobs' one-row tensors of each input behind each other: `[jobs, ...]`. */

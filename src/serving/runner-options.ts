@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import type { Log, ServerConfig } from '../core/index.js';
-import type { SupervisorOptions } from '../runtime/index.js';
+import type { RunnerPoolOptions } from '../runtime/index.js';
 
 export interface BatchReport {
   readonly runner: string;
@@ -12,28 +12,32 @@ export interface BatchReport {
 /** What all runners of a server share. */
 export interface RunnerOptions {
   readonly runners: ServerConfig['runners'];
+  readonly overload: Pick<ServerConfig['overload'], 'p99Ms' | 'adaptive'>;
   readonly log: Log;
   readonly onBatch: (batch: BatchReport) => void;
 }
 
 const START_TIMEOUT_MS = 30_000;
 
-/** How to start the entry script `entry` of this folder with `spec`. */
-export function supervisorOptions(
+/** How to keep runners of the entry script `entry` of this folder with `spec`. */
+export function poolOptions(
   name: string,
   entry: string,
   spec: unknown,
   options: RunnerOptions,
-): SupervisorOptions {
+): RunnerPoolOptions {
   // Tests run the sources, so the runner must too.
   const isSource = import.meta.url.endsWith('.ts');
+  const { hangTimeoutMs, maxCrashesPerMinute, perVariant } = options.runners;
   return {
     name,
     entry: fileURLToPath(new URL(`./${entry}.${isSource ? 'ts' : 'js'}`, import.meta.url)),
     execArgv: isSource ? ['--import', 'tsx'] : [],
     spec,
     startTimeoutMs: START_TIMEOUT_MS,
-    hangTimeoutMs: options.runners.hangTimeoutMs,
+    hangTimeoutMs,
+    maxCrashesPerMinute,
+    size: perVariant === 'auto' ? 1 : perVariant,
     log: options.log,
   };
 }

@@ -20,6 +20,7 @@ function gatedBatcher(options: Partial<BatcherOptions<string, string>> = {}): {
   const batcher = new Batcher<string, string>({
     name: 'test',
     maxCost: 10,
+    maxJobs: 64,
     queueLimit: 100,
     idleLimit: 10,
     run: (jobs) =>
@@ -154,29 +155,35 @@ describe('Batcher', () => {
   });
 
   it('keeps jobs waiting until the runner is ready, and rejects them when it will not be', async () => {
-    let open: (() => void) | undefined;
-    let refuse: ((error: Error) => void) | undefined;
-    const gate = (): Promise<void> =>
-      new Promise((resolve, reject) => {
-        open = resolve;
-        refuse = reject;
+    let isOpen = false;
+    let settle: { open: () => void; refuse: (error: Error) => void } | undefined;
+    const gate = (): Promise<void> | undefined => {
+      if (isOpen) return undefined;
+      return new Promise((resolve, reject) => {
+        const open = (): void => {
+          isOpen = true;
+          resolve();
+        };
+        settle = { open, refuse: reject };
       });
+    };
     const { batcher, runs } = gatedBatcher({ whenReady: gate });
     const early = ['a', 'b'].map((job) => batcher.submit(job, limits));
     await turn();
     expect(runs).toEqual([]);
-    open?.();
+    settle?.open();
     await turn();
     expect(runs.map(({ jobs }) => jobs)).toEqual([['a', 'b']]);
     runs[0]?.finish();
     expect(await Promise.all(early.map(resultOf))).toEqual(['A', 'B']);
+    isOpen = false;
     const never = rejectionCode(batcher.submit('c', limits));
     await turn();
-    refuse?.(new WhittleError('NOT_READY', 'stopped'));
+    settle?.refuse(new WhittleError('NOT_READY', 'stopped'));
     expect(await never).toBe('NOT_READY');
     void batcher.submit('d', limits);
     await turn();
-    open?.();
+    settle?.open();
     await turn();
     expect(runs[1]?.jobs).toEqual(['d']);
   });
@@ -210,6 +217,7 @@ describe('Batcher', () => {
     const batcher = new Batcher<string, string>({
       name: 'test',
       maxCost: 10,
+      maxJobs: 64,
       queueLimit: 10,
       idleLimit: 0,
       run: (jobs) => {

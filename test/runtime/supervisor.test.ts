@@ -131,6 +131,7 @@ describe('Supervisor', () => {
     return new Batcher<RankJob, Float32Array>({
       name: 'rank',
       maxCost: 100,
+      maxJobs: 64,
       queueLimit: 1_000,
       idleLimit: 0,
       whenReady: () => supervisor.whenReady(),

@@ -1,0 +1,117 @@
+import type { WhittleError } from '../core/index.js';
+import {
+  Batcher,
+  ConcurrencyLimit,
+  RunCost,
+  RunnerPool,
+  type JobLimits,
+  type RunnerPoolStatus,
+  type RunnerRequest,
+  type RunnerResponse,
+  type Served,
+} from '../runtime/index.js';
+import { poolOptions, type RunnerOptions } from './runner-options.js';
+
+export interface RunnerQueueOptions<Job, Result> {
+  readonly name: string;
+  /** Entry script of the runners, and what it is told at the start. */
+  readonly entry: string;
+  readonly spec: unknown;
+  /** Largest summed cost of a batch, whatever it takes. */
+  readonly maxCost: number;
+  /** Idle jobs that may wait. */
+  readonly idleLimit: number;
+  /** The request of a batch, and the outcomes of its jobs from the answer. */
+  readonly request: (jobs: readonly Job[]) => RunnerRequest;
+  readonly outcomes: (response: RunnerResponse, jobs: readonly Job[]) => readonly (Result | WhittleError)[];
+}
+
+/** Share of the time wanted that one run may take: a job waits for the run before its own. */
+const RUN_SHARE = 0.5;
+/** A model whose run of one request is slower than the objective is served all the same: two runs and some room. */
+const SMALLEST_TARGET_RUNS = 2.5;
+/** Share of the mean cost of a job that the latest run makes up. */
+const COST_STEP = 0.1;
+
+/**
+ * The runners of one model and the queue before them. Batches are as large as measured cost lets them be within half of
+ * the objective, and admission follows measured time.
+ */
+export class RunnerQueue<Job, Result> {
+  readonly #pool: RunnerPool;
+  readonly #batcher: Batcher<Job, Result>;
+  readonly #cost = new RunCost();
+  readonly #p99Ms: number;
+  #meanJobCost = 0;
+
+  constructor(queue: RunnerQueueOptions<Job, Result>, options: RunnerOptions) {
+    const { name, maxCost } = queue;
+    const { runners, overload, onBatch } = options;
+    this.#p99Ms = overload.p99Ms;
+    const pool = new RunnerPool(poolOptions(name, queue.entry, queue.spec, options));
+    this.#pool = pool;
+    const lanes = (): number => pool.readyCount;
+    const targetMs = (): number => this.#targetMs();
+    const maximum = runners.queueLimit + runners.maxBatchRequests;
+    this.#batcher = new Batcher<Job, Result>({
+      name,
+      run: async (jobs) => queue.outcomes(await pool.run(queue.request(jobs)), jobs),
+      whenReady: () => pool.whenReady(),
+      lanes,
+      maxCost: () => Math.min(maxCost, this.#cost.rowsWithin(RUN_SHARE * targetMs())),
+      maxJobs: runners.maxBatchRequests,
+      queueLimit: runners.queueLimit,
+      idleLimit: queue.idleLimit,
+      ...(overload.adaptive ? { admission: new ConcurrencyLimit({ targetMs, lanes, maximum }) } : {}),
+      onBatch: ({ jobs, cost, runMs }) => {
+        this.#learn(jobs, cost, runMs);
+        onBatch({ runner: name, jobs, rows: cost, runMs });
+      },
+    });
+  }
+
+  /** @throws RUNNER_START_FAILED */
+  start(): Promise<void> {
+    return this.#pool.start();
+  }
+
+  /** @throws OVERLOADED, QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY, or the runner's own error. */
+  submit(job: Job, limits: JobLimits): Promise<Served<Result>> {
+    return this.#batcher.submit(job, limits);
+  }
+
+  /** As `submit`, but only while no other job waits. */
+  submitWhenIdle(job: Job, limits: JobLimits): Promise<Served<Result>> {
+    return this.#batcher.submitWhenIdle(job, limits);
+  }
+
+  /** Whether a job would be refused now. */
+  get saturated(): boolean {
+    return this.#batcher.saturated;
+  }
+
+  /** What a runner said of itself at its start; empty while none is ready. */
+  get info(): Readonly<Record<string, unknown>> {
+    return this.#pool.info ?? {};
+  }
+
+  status(): RunnerPoolStatus & { readonly queued: number } {
+    return { ...this.#pool.status(), queued: this.#batcher.queued };
+  }
+
+  async close(): Promise<void> {
+    await this.#batcher.close();
+    await this.#pool.stop();
+  }
+
+  #learn(jobs: number, cost: number, runMs: number): void {
+    this.#cost.observe(cost, runMs);
+    const jobCost = cost / jobs;
+    this.#meanJobCost += (this.#meanJobCost === 0 ? 1 : COST_STEP) * (jobCost - this.#meanJobCost);
+  }
+
+  /** Time in queue and run that a job may take: the objective, or what a model slower than that needs. */
+  #targetMs(): number {
+    return Math.max(this.#p99Ms, SMALLEST_TARGET_RUNS * this.#cost.predictMs(this.#meanJobCost));
+  }
+}
