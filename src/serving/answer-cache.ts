@@ -19,6 +19,11 @@ export class AnswerCache {
     this.#version = version;
   }
 
+  /** Whether anything is remembered; where not, a key need not be made. */
+  get enabled(): boolean {
+    return this.#entries !== undefined;
+  }
+
   /** Key of a request; `input` is all that its ranking follows from, as plain JSON. */
   key(endpoint: string, pipeline: string, input: unknown): string {
     return sha256(JSON.stringify([this.#version, endpoint, pipeline, input]));

@@ -1,12 +1,12 @@
-import { join } from 'node:path';
-import { must, toWhittleError, WhittleError, type Log, type ServerConfig } from '../core/index.js';
-import { readUsers, type UserHistory } from '../data/index.js';
-import { createExperiments, type Assignment, type Experiments } from '../experiments/index.js';
+import { toWhittleError, WhittleError, type Log, type ServerConfig } from '../core/index.js';
+import { createExperiments, type Experiments } from '../experiments/index.js';
 import { openStore, type Store } from '../store/index.js';
-import { AnswerCache } from './answer-cache.js';
-import { openBundle, type OpenBundle } from './bundle.js';
+import { buildAnswer } from './answer.js';
+import type { OpenBundle } from './bundle.js';
 import { beforeDeadline } from './deadline.js';
-import { bundleVersion, Fleet } from './fleet.js';
+import type { Fleet } from './fleet.js';
+import { Generation } from './generation.js';
+import { Observers } from './observers.js';
 import {
   recommendWith,
   rankWith,
@@ -15,8 +15,9 @@ import {
   type PipelineRequest,
   type Ranked,
 } from './pipeline.js';
-import { Shadow } from './shadow.js';
-import { Traffic } from './traffic.js';
+import { prepareRequest, rowsOf, type AnyRequest } from './prepare.js';
+import { Recorder } from './recorder.js';
+import { routeRequest, type Route } from './routing.js';
 import type {
   Answer,
   Endpoint,
@@ -40,120 +41,95 @@ export interface EngineOptions {
   readonly variants?: readonly string[];
 }
 
-type AnyRequest = RecommendRequest | SearchRequest | RankRequest;
+type RunPipeline = (pipeline: Pipeline, bundle: OpenBundle, prepared: PipelineRequest) => Promise<Ranked>;
 
 /**
  * Opens bundle, store and runners, and answers requests until closed.
- * @throws what {@link openBundle}, the store and the runners throw; nothing is left running then.
+ * @throws what {@link Generation.open} and the store throw; nothing is left running then.
  */
 export async function openEngine({ config, log, variants }: EngineOptions): Promise<BundleEngine> {
-  const bundle = await openBundle(config.bundle);
   const experiments = createExperiments(config.experiments);
   const store = openStore(config.store.path, { log });
+  const observers = new Observers();
   try {
-    const users = await readKnownUsers(bundle);
-    await store.seedHistories(bundleVersion(bundle), users);
-    const observers: ((observation: Observation) => void)[] = [];
-    const observe = (observation: Observation): void => {
-      for (const observer of observers) observer(observation);
-    };
-    const onBatch = (batch: Omit<Extract<Observation, { kind: 'batch' }>, 'kind'>): void => {
-      observe({ kind: 'batch', ...batch });
-    };
-    const fleet = await Fleet.start(bundle, { runners: config.runners, log, onBatch }, variants);
-    await checkArms(config, fleet);
-    const userIds = users.map(({ user }) => user);
-    return new BundleEngine(config, bundle, userIds, experiments, store, fleet, observers, observe);
+    const generation = await Generation.open({
+      config,
+      log,
+      ...(variants === undefined ? {} : { variants }),
+      observe: observers.tell,
+    });
+    await store.seedHistories(generation.version, generation.users);
+    return new BundleEngine(config, generation, experiments, store, observers);
   } catch (thrown) {
     await store.close();
     throw thrown;
   }
 }
 
-function readKnownUsers({ directory, manifest }: OpenBundle): Promise<readonly UserHistory[]> {
-  return manifest.users === undefined ? Promise.resolve([]) : readUsers(join(directory, manifest.users.file));
-}
-
-/** Every arm must point at a pipeline that is served; where one does not, the runners are stopped. */
-async function checkArms({ experiments }: ServerConfig, fleet: Fleet): Promise<void> {
-  try {
-    for (const { arms } of experiments) for (const { pipeline } of arms) fleet.pipeline(pipeline);
-  } catch (thrown) {
-    await fleet.close();
-    throw thrown;
-  }
-}
-
 /** The engine over one bundle. See {@link Engine} for what each call does. */
 export class BundleEngine implements Engine {
-  readonly bundle: OpenBundle;
-  readonly fleet: Fleet;
   readonly #config: ServerConfig;
-  readonly #userIds: readonly string[];
   readonly #experiments: Experiments;
   readonly #store: Store;
-  readonly #observers: ((observation: Observation) => void)[];
-  readonly #observe: (observation: Observation) => void;
-  readonly #cache: AnswerCache;
-  readonly #shadow: Shadow;
-  readonly #traffic = new Traffic();
+  readonly #observers: Observers;
+  readonly #recorder: Recorder;
+  #generation: Generation;
   #closing = false;
 
   constructor(
     config: ServerConfig,
-    bundle: OpenBundle,
-    userIds: readonly string[],
+    generation: Generation,
     experiments: Experiments,
     store: Store,
-    fleet: Fleet,
-    observers: ((observation: Observation) => void)[],
-    observe: (observation: Observation) => void,
+    observers: Observers,
   ) {
     this.#config = config;
-    this.bundle = bundle;
-    this.#userIds = userIds;
+    this.#generation = generation;
     this.#experiments = experiments;
     this.#store = store;
-    this.fleet = fleet;
     this.#observers = observers;
-    this.#observe = observe;
-    this.#cache = new AnswerCache(config.cache, bundleVersion(bundle));
-    this.#shadow = new Shadow(config.shadow, fleet.rankers.get('full'), observe);
+    this.#recorder = new Recorder(store, experiments, observers.tell);
+  }
+
+  /** The bundle that is served now. */
+  get bundle(): OpenBundle {
+    return this.#generation.bundle;
+  }
+
+  /** The runners that serve it now. */
+  get fleet(): Fleet {
+    return this.#generation.fleet;
   }
 
   recommend(request: RecommendRequest): Promise<Answer> {
-    return this.#serve('recommend', request, request.k, (pipeline, prepared) =>
-      recommendWith(pipeline, this.bundle, prepared),
-    );
+    return this.#serve('recommend', request, request.k, recommendWith);
   }
 
   search(request: SearchRequest): Promise<Answer> {
-    return this.#serve('search', { ...request, includeSeen: true }, request.k, (pipeline, prepared) =>
-      searchWith(pipeline, this.bundle, prepared),
-    );
+    return this.#serve('search', { ...request, includeSeen: true }, request.k, searchWith);
   }
 
   rank(request: RankRequest): Promise<Answer> {
-    return this.#serve('rank', request, request.items.length, (pipeline, prepared) =>
+    return this.#serve('rank', request, request.items.length, (pipeline, bundle, prepared) =>
       rankWith(
         pipeline,
-        this.bundle,
+        bundle,
         prepared,
-        this.#rows((place) => `items.${place}`, request.items),
+        rowsOf(bundle.catalogue, request.items, (place) => `items.${place}`),
       ),
     );
   }
 
   async recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt> {
     const items = events.map(({ item }) => item);
-    this.#rows((place) => `events.${place}.item`, items);
+    rowsOf(this.bundle.catalogue, items, (place) => `events.${place}.item`);
     return this.#store.appendEvents(
       events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() })),
     );
   }
 
   variants(): Promise<readonly VariantStatus[]> {
-    return variantStatuses(this.bundle, this.fleet, this.#traffic, this.#shadow);
+    return variantStatuses(this.#generation, this.#recorder.traffic);
   }
 
   runners(): Promise<readonly RunnerStatus[]> {
@@ -162,7 +138,11 @@ export class BundleEngine implements Engine {
   }
 
   knownUsers(limit: number): readonly string[] {
-    return this.#userIds.slice(0, limit);
+    return this.#generation.users.slice(0, limit).map(({ user }) => user);
+  }
+
+  knownUserEvents(limit: number): readonly number[] {
+    return this.#generation.users.slice(0, limit).map(({ history }) => history.length);
   }
 
   experiments(): readonly ExperimentStatus[] {
@@ -186,165 +166,76 @@ export class BundleEngine implements Engine {
   }
 
   onObservation(listener: (observation: Observation) => void): void {
-    this.#observers.push(listener);
+    this.#observers.add(listener);
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    await this.fleet.close();
+    await this.#generation.close();
     await this.#store.close();
   }
 
-  /** Assigns, prepares, runs or finds in the cache, records. */
-  async #serve(
-    endpoint: Endpoint,
-    request: AnyRequest,
-    k: number,
-    run: (pipeline: Pipeline, prepared: PipelineRequest) => Promise<Ranked>,
-  ): Promise<Answer> {
+  /** Routes, prepares, runs or finds in the cache, records. */
+  async #serve(endpoint: Endpoint, request: AnyRequest, k: number, run: RunPipeline): Promise<Answer> {
     const startedAt = performance.now();
-    let pipelineName: string | undefined;
+    let route: Route | undefined;
     try {
       if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
-      const assignment = this.#assign(request);
-      const pipeline = this.fleet.pipeline(
-        request.forcedPipeline ?? assignment?.pipeline ?? this.bundle.manifest.defaultPipeline,
-      );
-      pipelineName = pipeline.name;
-      const prepared = this.#prepare(request, k, startedAt);
-      const historyMs = performance.now() - startedAt;
-      const ranking = this.#cachedRun(endpoint, pipeline, request, prepared, assignment, run);
-      const { ranked, cached } = await beforeDeadline(ranking, prepared.deadlineAt);
-      const answer = this.#answer(request, pipeline, ranked, assignment, cached, historyMs, startedAt);
-      this.#record(endpoint, request, answer, ranked, assignment);
-      return answer;
+      const generation = this.#generation;
+      route = routeRequest(generation, this.#experiments, request);
+      return await this.#serveRouted(generation, route, endpoint, request, k, startedAt, run);
     } catch (thrown) {
       const { code } = toWhittleError(thrown);
-      this.#observe({
+      const pipeline = route?.pipeline.name;
+      this.#observers.tell({
         kind: 'failure',
         endpoint,
         code,
-        ...(pipelineName === undefined ? {} : { pipeline: pipelineName }),
+        ...(pipeline === undefined ? {} : { pipeline }),
       });
       throw thrown;
     }
   }
 
-  /** A forced request takes part in no experiment. */
-  #assign(request: AnyRequest): Assignment | undefined {
-    if (request.forcedPipeline !== undefined || request.user === undefined) return undefined;
-    return this.#experiments.assign(request.user);
-  }
-
-  #prepare(request: AnyRequest, k: number, startedAt: number): PipelineRequest {
-    const given =
-      request.history === undefined ? undefined : this.#rows((place) => `history.${place}`, request.history);
-    const history = given ?? this.#storedHistory(request.user);
-    const query = 'query' in request ? request.query : undefined;
-    const queryVector = 'queryVector' in request ? request.queryVector : undefined;
-    return {
-      k,
-      history,
-      timeSeconds: (request.timeMs ?? Date.now()) / 1000,
-      inputs: { ...request.inputs, ...(queryVector === undefined ? {} : { query_vector: queryVector }) },
-      ...(query === undefined ? {} : { query }),
-      deadlineAt: startedAt + this.#config.server.deadlineMs,
-      exclude: request.includeSeen === true ? new Set() : new Set(history),
-    };
-  }
-
-  /** Items that left the catalogue since are passed over. */
-  #storedHistory(user: string | undefined): number[] {
-    const ids = user === undefined ? [] : (this.#store.history(user) ?? []);
-    return ids.map((id) => this.bundle.catalogue.rowOf(id)).filter((row) => row !== undefined);
-  }
-
-  /** @param fieldAt names the place of an id in the request. @throws ITEM_UNKNOWN */
-  #rows(fieldAt: (place: number) => string, ids: readonly string[]): number[] {
-    return ids.map((id, place) => {
-      const row = this.bundle.catalogue.rowOf(id);
-      if (row !== undefined) return row;
-      const field = fieldAt(place);
-      throw new WhittleError('ITEM_UNKNOWN', `${field}: item ${id} is not in the catalogue`, {
-        field,
-        value: id,
-        allowed: 'an item id of the catalogue',
-      });
-    });
-  }
-
-  async #cachedRun(
+  async #serveRouted(
+    generation: Generation,
+    route: Route,
     endpoint: Endpoint,
-    pipeline: Pipeline,
     request: AnyRequest,
-    prepared: PipelineRequest,
-    assignment: Assignment | undefined,
-    run: (pipeline: Pipeline, prepared: PipelineRequest) => Promise<Ranked>,
-  ): Promise<{ ranked: Ranked; cached: boolean }> {
-    if (assignment !== undefined) return { ranked: await run(pipeline, prepared), cached: false };
-    const { history, inputs, query, exclude } = prepared;
-    const items = 'items' in request ? request.items : [];
-    const time = request.timeMs ?? null;
-    const input = { k: prepared.k, history, inputs, query, items, time, exclude: exclude.size > 0 };
-    const key = this.#cache.key(endpoint, pipeline.name, input);
-    const known = this.#cache.get(key);
-    if (known !== undefined) return { ranked: known, cached: true };
-    const ranked = await run(pipeline, prepared);
-    this.#cache.set(key, ranked);
-    return { ranked, cached: false };
-  }
-
-  #answer(
-    request: AnyRequest,
-    pipeline: Pipeline,
-    ranked: Ranked,
-    assignment: Assignment | undefined,
-    cached: boolean,
-    historyMs: number,
+    k: number,
     startedAt: number,
-  ): Answer {
-    const { ids, titles } = this.bundle.catalogue;
-    const { retrieveMs, rankMs, queueMs } = cached ? { retrieveMs: 0, rankMs: 0, queueMs: 0 } : ranked;
-    return {
-      requestId: request.requestId,
-      items: ranked.rows.map((row, place) => ({
-        id: must(ids[row], 'id'),
-        ...(titles === undefined ? {} : { title: must(titles[row], 'title') }),
-        score: must(ranked.scores[place], 'score'),
-      })),
-      pipeline: pipeline.name,
-      variant: ranked.variant,
-      ...(assignment === undefined ? {} : { experiment: assignment.experiment, arm: assignment.arm }),
-      source: ranked.source,
-      forced: request.forcedPipeline !== undefined,
-      cached,
-      timings: { historyMs, retrieveMs, rankMs, queueMs, totalMs: performance.now() - startedAt },
-    };
+    run: RunPipeline,
+  ): Promise<Answer> {
+    const deadlineAt = startedAt + this.#config.server.deadlineMs;
+    const prepared = prepareRequest(generation.bundle, this.#store, request, k, deadlineAt);
+    const historyMs = performance.now() - startedAt;
+    const ranking = generation.during(() => cachedRun(generation, route, endpoint, request, prepared, run));
+    const { ranked, cached } = await beforeDeadline(ranking, deadlineAt);
+    const answer = buildAnswer(generation, request, route, { ranked, cached, historyMs, startedAt });
+    this.#recorder.record({ endpoint, request, generation, route, ranked, answer });
+    return answer;
   }
+}
 
-  /** Everything that happens because an answer was given; none of it holds the answer back. */
-  #record(
-    endpoint: Endpoint,
-    request: AnyRequest,
-    answer: Answer,
-    ranked: Ranked,
-    assignment: Assignment | undefined,
-  ): void {
-    if (assignment !== undefined) this.#experiments.record(assignment, request.user);
-    this.#traffic.record(answer);
-    const exposed = this.#store.appendExposure({
-      requestId: answer.requestId,
-      timeMs: Date.now(),
-      ...(request.user === undefined ? {} : { user: request.user }),
-      ...(answer.experiment === undefined ? {} : { experiment: answer.experiment }),
-      ...(answer.arm === undefined ? {} : { arm: answer.arm }),
-      pipeline: answer.pipeline,
-      variant: answer.variant,
-      forced: answer.forced,
-      items: answer.items.map(({ id }) => id),
-    });
-    if (!exposed) this.#observe({ kind: 'exposure_dropped' });
-    if (!answer.cached && ranked.ranking !== undefined) this.#shadow.consider(ranked.ranking);
-    this.#observe({ kind: 'answer', endpoint, answer });
-  }
+/** Requests of an experiment bypass the cache, so that an arm's latency and exposure are its own. */
+async function cachedRun(
+  { bundle, cache }: Generation,
+  { pipeline, assignment }: Route,
+  endpoint: Endpoint,
+  request: AnyRequest,
+  prepared: PipelineRequest,
+  run: RunPipeline,
+): Promise<{ ranked: Ranked; cached: boolean }> {
+  if (assignment !== undefined || !cache.enabled)
+    return { ranked: await run(pipeline, bundle, prepared), cached: false };
+  const { history, inputs, query, exclude } = prepared;
+  const items = 'items' in request ? request.items : [];
+  const time = request.timeMs ?? null;
+  const input = { k: prepared.k, history, inputs, query, items, time, exclude: exclude.size > 0 };
+  const key = cache.key(endpoint, pipeline.name, input);
+  const known = cache.get(key);
+  if (known !== undefined) return { ranked: known, cached: true };
+  const ranked = await run(pipeline, bundle, prepared);
+  cache.set(key, ranked);
+  return { ranked, cached: false };
 }

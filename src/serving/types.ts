@@ -48,11 +48,15 @@ export interface RankedItem {
 export interface Answer {
   readonly requestId: string;
   readonly items: readonly RankedItem[];
+  /** State of the bundle that answered; changes with any of its files. */
+  readonly bundleVersion: string;
   readonly pipeline: string;
   /** Variant that ranked; `none` where the retrieval's order stands. */
   readonly variant: string;
   readonly experiment?: string;
   readonly arm?: string;
+  /** The pipeline that overload kept the request from. */
+  readonly degradedFrom?: string;
   /** How the candidates were found. `popularity` for a user without history. */
   readonly source: 'retrieval' | 'popularity' | 'search' | 'given';
   readonly forced: boolean;
@@ -151,6 +155,8 @@ export interface Engine {
   experiments(): readonly ExperimentStatus[];
   /** Ids of users whose histories the bundle brings, in its order, at most `limit`; for demos and load tests. */
   knownUsers(limit: number): readonly string[];
+  /** How many events the histories of these users hold, in the same order: what their share of traffic is. */
+  knownUserEvents(limit: number): readonly number[];
   /** Names of the pipelines that a header may force. */
   pipelines(): readonly string[];
   /** Undefined when ready, else what it waits for. */

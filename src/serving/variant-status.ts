@@ -1,19 +1,15 @@
 import { must } from '../core/index.js';
 import { readProcessStats } from '../runtime/index.js';
-import type { OpenBundle } from './bundle.js';
-import type { Fleet } from './fleet.js';
+import type { Generation } from './generation.js';
 import type { Ranker } from './ranker.js';
 import type { Retriever } from './retriever.js';
-import type { Shadow } from './shadow.js';
 import type { Traffic } from './traffic.js';
 import type { RunnerStatus, VariantStatus } from './types.js';
 
 /** Every served variant with its size, its runner, its traffic and its live fidelity. */
 export function variantStatuses(
-  bundle: OpenBundle,
-  fleet: Fleet,
+  { bundle, fleet, shadow }: Generation,
   traffic: Traffic,
-  shadow: Shadow,
 ): Promise<readonly VariantStatus[]> {
   return Promise.all(
     [...fleet.rankers].map(async ([name, ranker]) => {

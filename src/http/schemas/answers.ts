@@ -9,14 +9,21 @@ const milliseconds = { type: 'number', description: 'Milliseconds.' };
 
 const item = closedObject({ id: text, title: text, score: number }, ['id', 'score']);
 
-/** Body of every ranking route. */
-export const answer = closedObject({
+const answerFields = {
   requestId: text,
   items: { type: 'array', items: item, description: 'Best first.' },
+  bundleVersion: {
+    ...text,
+    description: 'State of the bundle that answered; changes with any of its files.',
+  },
   pipeline: text,
   variant: { ...text, description: "Variant that ranked; none where the retrieval's order stands." },
   experiment: { ...text, description: 'none where no experiment decided.' },
   arm: { ...text, description: 'none where no experiment decided.' },
+  degradedFrom: {
+    ...text,
+    description: 'Pipeline that overload kept the request from; absent where it did not.',
+  },
   source: {
     enum: ['retrieval', 'popularity', 'search', 'given'],
     type: 'string',
@@ -31,11 +38,20 @@ export const answer = closedObject({
     queueMs: { ...milliseconds, description: 'Part of retrieve and rank spent waiting in queues.' },
     totalMs: milliseconds,
   }),
-});
+};
+
+/** Body of every ranking route. */
+export const answer = closedObject(
+  answerFields,
+  Object.keys(answerFields).filter((name) => name !== 'degradedFrom'),
+);
 
 export const eventsReceipt = closedObject({ accepted: integer, duplicates: integer });
 
-export const knownUsers = closedObject({ users: { type: 'array', items: text } });
+export const knownUsers = closedObject({
+  users: { type: 'array', items: text },
+  events: { type: 'array', items: integer, description: 'Events in the history of each user.' },
+});
 
 export const alive = closedObject({ status: text });
 

@@ -1,0 +1,43 @@
+import { must } from '../core/index.js';
+import type { Generation } from './generation.js';
+import type { Ranked } from './pipeline.js';
+import type { AnyRequest } from './prepare.js';
+import type { Route } from './routing.js';
+import type { Answer } from './types.js';
+
+/** What a pipeline gave, with what the time outside it was. */
+export interface Outcome {
+  readonly ranked: Ranked;
+  readonly cached: boolean;
+  readonly historyMs: number;
+  /** On the `performance.now()` clock. */
+  readonly startedAt: number;
+}
+
+/** What the client gets: rows become ids and titles again. */
+export function buildAnswer(
+  { bundle, version }: Generation,
+  request: AnyRequest,
+  { pipeline, assignment, degradedFrom }: Route,
+  { ranked, cached, historyMs, startedAt }: Outcome,
+): Answer {
+  const { ids, titles } = bundle.catalogue;
+  const { retrieveMs, rankMs, queueMs } = cached ? { retrieveMs: 0, rankMs: 0, queueMs: 0 } : ranked;
+  return {
+    requestId: request.requestId,
+    items: ranked.rows.map((row, place) => ({
+      id: must(ids[row], 'id'),
+      ...(titles === undefined ? {} : { title: must(titles[row], 'title') }),
+      score: must(ranked.scores[place], 'score'),
+    })),
+    bundleVersion: version,
+    pipeline: pipeline.name,
+    variant: ranked.variant,
+    ...(assignment === undefined ? {} : { experiment: assignment.experiment, arm: assignment.arm }),
+    ...(degradedFrom === undefined ? {} : { degradedFrom }),
+    source: ranked.source,
+    forced: request.forcedPipeline !== undefined,
+    cached,
+    timings: { historyMs, retrieveMs, rankMs, queueMs, totalMs: performance.now() - startedAt },
+  };
+}

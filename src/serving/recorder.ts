@@ -1,0 +1,55 @@
+import type { Experiments } from '../experiments/index.js';
+import type { Store } from '../store/index.js';
+import type { Generation } from './generation.js';
+import type { Ranked } from './pipeline.js';
+import type { AnyRequest } from './prepare.js';
+import type { Route } from './routing.js';
+import { Traffic } from './traffic.js';
+import type { Answer, Endpoint, Observation } from './types.js';
+
+/** An answer with everything that led to it. */
+export interface Served {
+  readonly endpoint: Endpoint;
+  readonly request: AnyRequest;
+  readonly generation: Generation;
+  readonly route: Route;
+  readonly ranked: Ranked;
+  readonly answer: Answer;
+}
+
+/** Does what follows from an answer: exposure, counts, shadow. None of it holds the answer back. */
+export class Recorder {
+  readonly traffic = new Traffic();
+  readonly #store: Store;
+  readonly #experiments: Experiments;
+  readonly #observe: (observation: Observation) => void;
+
+  constructor(store: Store, experiments: Experiments, observe: (observation: Observation) => void) {
+    this.#store = store;
+    this.#experiments = experiments;
+    this.#observe = observe;
+  }
+
+  record({ endpoint, request, generation, route: { assignment }, ranked, answer }: Served): void {
+    if (assignment !== undefined) this.#experiments.record(assignment, request.user);
+    this.traffic.record(answer);
+    this.#expose(request, answer);
+    if (!answer.cached && ranked.ranking !== undefined) generation.shadow.consider(ranked.ranking);
+    this.#observe({ kind: 'answer', endpoint, answer });
+  }
+
+  #expose({ user }: AnyRequest, answer: Answer): void {
+    const exposed = this.#store.appendExposure({
+      requestId: answer.requestId,
+      timeMs: Date.now(),
+      ...(user === undefined ? {} : { user }),
+      ...(answer.experiment === undefined ? {} : { experiment: answer.experiment }),
+      ...(answer.arm === undefined ? {} : { arm: answer.arm }),
+      pipeline: answer.pipeline,
+      variant: answer.variant,
+      forced: answer.forced,
+      items: answer.items.map(({ id }) => id),
+    });
+    if (!exposed) this.#observe({ kind: 'exposure_dropped' });
+  }
+}

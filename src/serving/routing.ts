@@ -1,0 +1,28 @@
+import type { Assignment, Experiments } from '../experiments/index.js';
+import type { Generation } from './generation.js';
+import type { Pipeline } from './pipeline.js';
+import type { AnyRequest } from './prepare.js';
+
+/** Where a request goes, and why. */
+export interface Route {
+  readonly pipeline: Pipeline;
+  /** Present where an experiment decided. */
+  readonly assignment?: Assignment;
+  /** The pipeline that the request would have met without overload. */
+  readonly degradedFrom?: string;
+}
+
+/**
+ * The pipeline of a request: the forced one, its arm's, or the default. A forced request takes part in no experiment.
+ * @throws NOT_FOUND
+ */
+export function routeRequest(
+  { bundle, fleet }: Generation,
+  experiments: Experiments,
+  { forcedPipeline, user }: AnyRequest,
+): Route {
+  if (forcedPipeline !== undefined) return { pipeline: fleet.pipeline(forcedPipeline) };
+  const assignment = user === undefined ? undefined : experiments.assign(user);
+  if (assignment !== undefined) return { pipeline: fleet.pipeline(assignment.pipeline), assignment };
+  return { pipeline: fleet.pipeline(bundle.manifest.defaultPipeline) };
+}
