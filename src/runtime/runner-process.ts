@@ -2,14 +2,13 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
 import { assert, must, toWhittleError, WhittleError } from '../core/index.js';
 import type { Log } from '../core/index.js';
 import type { Meta } from './frame.js';
 import { SOCKET_DESCRIPTOR } from './protocol.js';
 import type { RequestKind, RunnerRequest, RunnerResponse } from './protocol.js';
 import { RunnerChannel } from './runner-channel.js';
+import { RunnerOutput } from './runner-output.js';
 
 export interface RunnerProcessOptions {
   /** Names the runner in logs and errors. */
@@ -51,7 +50,6 @@ process.on('exit', () => {
   for (const child of livingChildren) child.kill('SIGKILL');
 });
 
-const OUTPUT_LINES = 20;
 const NOTHING: RunnerRequest = { meta: {}, tensors: {} };
 
 /** One child process with models open. It is never reused after it ended. */
@@ -62,7 +60,7 @@ export class RunnerProcess {
   readonly #options: RunnerProcessOptions;
   readonly #child: ChildProcess;
   readonly #channel: RunnerChannel;
-  readonly #output: string[] = [];
+  readonly #output: RunnerOutput;
   #endReason: RunnerExit['reason'] = 'crashed';
   #onEnding: () => void = () => undefined;
   #info: Meta = {};
@@ -70,6 +68,7 @@ export class RunnerProcess {
   private constructor(options: RunnerProcessOptions, child: ChildProcess) {
     this.#options = options;
     this.#child = child;
+    this.#output = new RunnerOutput(options.name, options.log);
     livingChildren.add(child);
     this.pid = must(child.pid, 'the pid of a spawned runner');
     options.onSpawn?.(this.pid);
@@ -78,10 +77,10 @@ export class RunnerProcess {
     this.#channel = this.#listenTo(socket);
     this.exited = this.#watchExit();
     child.on('error', (error) => {
-      this.#remember(error.message);
+      this.#output.note(error.message);
     });
-    this.#collect(child.stdout);
-    this.#collect(child.stderr);
+    for (const stream of [child.stdout, child.stderr])
+      this.#output.collect(must(stream, 'the output of a runner'));
   }
 
   /**
@@ -162,8 +161,10 @@ export class RunnerProcess {
       this.#info = (await this.#channel.call('start', request, this.#options.startTimeoutMs)).meta;
     } catch (thrown) {
       this.kill();
-      await this.exited;
-      throw thrown;
+      const exit = await this.exited;
+      const error = toWhittleError(thrown);
+      // What it printed is for whoever starts the server; a request's failure does not carry it.
+      throw error.code === 'RUNNER_FAILED' ? runnerFailed(this.#options.name, exit, exit.output) : error;
     } finally {
       signal.removeEventListener('abort', abort);
     }
@@ -176,11 +177,11 @@ export class RunnerProcess {
   #listenTo(socket: Socket): RunnerChannel {
     return new RunnerChannel(socket, {
       onSilence: (timeoutMs) => {
-        this.#remember(`no answer for ${timeoutMs} ms`);
+        this.#output.note(`no answer for ${timeoutMs} ms`);
         this.#end('hung');
       },
       onMalformed: (error) => {
-        this.#remember(error.message);
+        this.#output.note(error.message);
         this.#end('crashed');
       },
       onEnd: () => {
@@ -196,25 +197,12 @@ export class RunnerProcess {
         this.#onEnding();
         // One turn later, what the runner wrote before its end has been read.
         setImmediate(() => {
-          const exit: RunnerExit = { reason: this.#endReason, exitCode, signal, output: this.#output };
+          const exit: RunnerExit = { reason: this.#endReason, exitCode, signal, output: this.#output.lines };
           this.#channel.close(runnerFailed(this.#options.name, exit));
           resolve(exit);
         });
       });
     });
-  }
-
-  #collect(stream: Readable | null): void {
-    assert(stream !== null, 'the output of a runner is piped');
-    createInterface({ input: stream }).on('line', (line) => {
-      this.#remember(line);
-      this.#options.log.info('runner_output', { runner: this.#options.name, line });
-    });
-  }
-
-  #remember(line: string): void {
-    this.#output.push(line);
-    if (this.#output.length > OUTPUT_LINES) this.#output.shift();
   }
 }
 
@@ -245,13 +233,23 @@ function kernelLimits({ memoryBytes, mappedBytes = 0 }: RunnerProcessOptions): s
   return ['/bin/sh', '-c', `ulimit -c 0; ulimit -d ${kibibytes} && exec "$0" "$@"`];
 }
 
-function runnerFailed(runner: string, exit: RunnerExit): WhittleError {
+function runnerFailed(
+  runner: string,
+  { reason, exitCode, signal }: RunnerExit,
+  output?: readonly string[],
+): WhittleError {
   const what = {
-    crashed: `crashed (${exit.signal ?? `exit code ${exit.exitCode ?? 'unknown'}`})`,
+    crashed: `crashed (${signal ?? `exit code ${exitCode ?? 'unknown'}`})`,
     hung: 'hung and was killed',
     stopped: 'was stopped',
-  }[exit.reason];
-  return new WhittleError('RUNNER_FAILED', `Runner ${runner} ${what}`, { runner, ...exit });
+  }[reason];
+  return new WhittleError('RUNNER_FAILED', `Runner ${runner} ${what}`, {
+    runner,
+    reason,
+    exitCode,
+    signal,
+    ...(output === undefined ? {} : { output }),
+  });
 }
 
 function startFailed(options: RunnerProcessOptions, cause: WhittleError): WhittleError {
