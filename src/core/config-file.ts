@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import type { Schema } from 'ajv';
-import { parse } from 'yaml';
 import type { ServerConfig } from './config.js';
 import { WhittleError } from './errors.js';
 import { schemaCheck } from './schema.js';
@@ -125,6 +124,8 @@ export async function readConfig(path: string): Promise<ServerConfig> {
   const source = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new WhittleError('FILE_MISSING', `The configuration file ${path} cannot be read`, { path }, cause);
   });
+  // Loaded here because only the gateway reads a configuration, and only once.
+  const { parse } = await import('yaml');
   let parsed: unknown;
   try {
     parsed = parse(source);

@@ -1,16 +1,24 @@
-import { Ajv, type ErrorObject, type Schema } from 'ajv';
+import { createRequire } from 'node:module';
+import type { Ajv, ErrorObject, Schema, ValidateFunction } from 'ajv';
+import type * as AjvModule from 'ajv';
 import { WhittleError, type ErrorCode } from './errors.js';
 
-const ajv = new Ajv({
-  allErrors: false,
-  useDefaults: true,
-  strict: true,
-  strictRequired: false,
-  strictTypes: false,
-  allowUnionTypes: true,
-  discriminator: true,
-  verbose: true,
-});
+let loaded: Ajv | undefined;
+
+/** Loaded by the first check: a runner checks nothing, and would pay for it with its start and its memory. */
+function compile(schema: Schema): ValidateFunction {
+  loaded ??= new (createRequire(import.meta.url)('ajv') as typeof AjvModule).Ajv({
+    allErrors: false,
+    useDefaults: true,
+    strict: true,
+    strictRequired: false,
+    strictTypes: false,
+    allowUnionTypes: true,
+    discriminator: true,
+    verbose: true,
+  });
+  return loaded.compile(schema);
+}
 
 /** Bounds that belong together, with the type they bound and how to say them. */
 const BOUNDS = [
@@ -53,15 +61,16 @@ function describe(error: ErrorObject, root: string): { field: string; value: unk
 }
 
 /**
- * Compiles a JSON schema into a check that fills in defaults (in place) and narrows the type.
+ * A check that fills in a JSON schema's defaults (in place) and narrows the type; compiled when it is first used.
  *
  * @param what names the checked thing in messages, for example `bundle.json`.
  * @throws the given code, with `field`, `value` and `allowed` in its details.
  */
 // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the schema is the proof of T; a cast at every caller would say no more
 export function schemaCheck<T>(schema: Schema, code: ErrorCode, what: string): (value: unknown) => T {
-  const validate = ajv.compile(schema);
+  let compiled: ValidateFunction | undefined;
   return (value) => {
+    const validate = (compiled ??= compile(schema));
     if (validate(value)) return value as T;
     const first = validate.errors?.[0];
     const said =
