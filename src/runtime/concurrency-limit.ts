@@ -25,6 +25,17 @@ const STEP = 0.4;
 /** Largest change by one batch, as a factor. */
 const FASTEST = 2;
 
+/** Runs of one job that must fit in the time wanted, where that is longer than the objective. */
+const SMALLEST_TARGET_RUNS = 3;
+
+/**
+ * Time in queue and run to aim at: the objective, or for a model that is slower than that (`jobMs`: its run of one job)
+ * what lets it be served at full speed all the same, a run to wait for, a run, and some room.
+ */
+export function targetMs(objectiveMs: number, jobMs: number): number {
+  return Math.max(objectiveMs, SMALLEST_TARGET_RUNS * jobMs);
+}
+
 /**
  * How many jobs may wait or run, so that those admitted are served in time and the runners never idle. By Little's law
  * jobs present = throughput × time in the system, so each batch measures the throughput, and the limit follows

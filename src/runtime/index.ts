@@ -1,4 +1,5 @@
 export { openSession } from './onnxruntime.js';
+export { onnxRuntimeVersion } from './onnxruntime-version.js';
 export { hostRunner } from './runner-host.js';
 export type { HostedRunner } from './runner-host.js';
 export type { RunnerRequest, RunnerResponse } from './protocol.js';
@@ -10,7 +11,7 @@ export { probeRunner } from './probe-runner.js';
 export type { ProbeOptions, ProbeReport } from './probe-runner.js';
 export { Batcher } from './batcher.js';
 export type { BatcherOptions, JobLimits, Served } from './batcher.js';
-export { ConcurrencyLimit } from './concurrency-limit.js';
+export { ConcurrencyLimit, targetMs } from './concurrency-limit.js';
 export { RunCost } from './run-cost.js';
 export { mergeRankJobs, splitScores } from './rank-batch.js';
 export type { RankJob } from './rank-batch.js';

@@ -9,7 +9,9 @@ interface Run {
 /** Weight of what is known when a run is added: half of it is forgotten after 14 runs. */
 const MEMORY = 0.95;
 /** What the fixed cost is pulled towards zero with, in runs. */
-const RIDGE = 0.2;
+const RIDGE = 0.05;
+/** Shortest time of a run: keeps ratios finite. */
+const SHORTEST_MS = 0.001;
 /** A run this many times slower or faster than predicted is an accident, or the first of a new kind. */
 const SURPRISE = 2;
 /** So many surprises in a row are no accident. */
@@ -35,7 +37,7 @@ export class RunCost {
   /** Learns from a run. */
   observe(rows: number, ms: number): void {
     if (rows <= 0) return;
-    const run = { rows, ms };
+    const run = { rows, ms: Math.max(ms, SHORTEST_MS) };
     if (this.#weight > 0 && this.#isSurprise(run)) {
       this.#surprises.push(run);
       if (this.#surprises.length < SURPRISES) return;
@@ -66,7 +68,7 @@ export class RunCost {
   }
 
   #ratio({ rows, ms }: Run): number {
-    return ms / Math.max(this.predictMs(rows), Number.MIN_VALUE);
+    return ms / this.predictMs(rows);
   }
 
   /** The machine got slower or faster: fixed cost and cost of a row alike. */

@@ -4,6 +4,7 @@ import {
   ConcurrencyLimit,
   RunCost,
   RunnerPool,
+  targetMs,
   type JobLimits,
   type RunnerPoolStatus,
   type RunnerRequest,
@@ -28,8 +29,6 @@ export interface RunnerQueueOptions<Job, Result> {
 
 /** Share of the time wanted that one run may take: a job waits for the run before its own. */
 const RUN_SHARE = 0.5;
-/** A model whose run of one request is slower than the objective is served all the same: two runs and some room. */
-const SMALLEST_TARGET_RUNS = 2.5;
 /** Share of the mean cost of a job that the latest run makes up. */
 const COST_STEP = 0.1;
 
@@ -41,28 +40,28 @@ export class RunnerQueue<Job, Result> {
   readonly #pool: RunnerPool;
   readonly #batcher: Batcher<Job, Result>;
   readonly #cost = new RunCost();
-  readonly #p99Ms: number;
   #meanJobCost = 0;
 
   constructor(queue: RunnerQueueOptions<Job, Result>, options: RunnerOptions) {
     const { name, maxCost } = queue;
     const { runners, overload, onBatch } = options;
-    this.#p99Ms = overload.p99Ms;
     const pool = new RunnerPool(poolOptions(name, queue.entry, queue.spec, options));
     this.#pool = pool;
     const lanes = (): number => pool.readyCount;
-    const targetMs = (): number => this.#targetMs();
+    const wantedMs = (): number => targetMs(overload.p99Ms, this.#cost.predictMs(this.#meanJobCost));
     const maximum = runners.queueLimit + runners.maxBatchRequests;
     this.#batcher = new Batcher<Job, Result>({
       name,
       run: async (jobs) => queue.outcomes(await pool.run(queue.request(jobs)), jobs),
       whenReady: () => pool.whenReady(),
       lanes,
-      maxCost: () => Math.min(maxCost, this.#cost.rowsWithin(RUN_SHARE * targetMs())),
+      maxCost: () => Math.min(maxCost, this.#cost.rowsWithin(RUN_SHARE * wantedMs())),
       maxJobs: runners.maxBatchRequests,
       queueLimit: runners.queueLimit,
       idleLimit: queue.idleLimit,
-      ...(overload.adaptive ? { admission: new ConcurrencyLimit({ targetMs, lanes, maximum }) } : {}),
+      ...(overload.adaptive
+        ? { admission: new ConcurrencyLimit({ targetMs: wantedMs, lanes, maximum }) }
+        : {}),
       onBatch: ({ jobs, cost, runMs }) => {
         this.#learn(jobs, cost, runMs);
         onBatch({ runner: name, jobs, rows: cost, runMs });
@@ -108,10 +107,5 @@ export class RunnerQueue<Job, Result> {
     this.#cost.observe(cost, runMs);
     const jobCost = cost / jobs;
     this.#meanJobCost += (this.#meanJobCost === 0 ? 1 : COST_STEP) * (jobCost - this.#meanJobCost);
-  }
-
-  /** Time in queue and run that a job may take: the objective, or what a model slower than that needs. */
-  #targetMs(): number {
-    return Math.max(this.#p99Ms, SMALLEST_TARGET_RUNS * this.#cost.predictMs(this.#meanJobCost));
   }
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { WhittleError } from '../../src/core/index.js';
-import { Batcher } from '../../src/runtime/index.js';
+import { must, WhittleError } from '../../src/core/index.js';
+import { Batcher, ConcurrencyLimit } from '../../src/runtime/index.js';
 import type { BatcherOptions } from '../../src/runtime/index.js';
 import { rejectionCode } from '../support/error-code.js';
 
@@ -270,39 +270,161 @@ describe('Batcher', () => {
     expect(runs).toEqual([]);
   });
 
-  it('agrees with a simple model: no job lost, none twice, order kept, cost bound', async () => {
+  it('runs as many batches at once as there are lanes, at least one', async () => {
+    let lanes = 0;
+    const { batcher, runs } = gatedBatcher({ lanes: () => lanes, maxJobs: 1 });
+    const answers = ['a', 'b', 'c', 'd'].map((job) => batcher.submit(job, limits));
+    await turn();
+    expect(runs.map(({ jobs }) => jobs)).toEqual([['a']]);
+    lanes = 3;
+    runs[0]?.finish();
+    await turn();
+    expect(runs.map(({ jobs }) => jobs)).toEqual([['a'], ['b'], ['c'], ['d']]);
+    let closed = false;
+    const closing = batcher.close().then(() => {
+      closed = true;
+    });
+    for (const place of [3, 1]) runs[place]?.finish();
+    await turn();
+    expect(closed).toBe(false);
+    runs[2]?.finish();
+    await closing;
+    expect(await Promise.all(answers.map(resultOf))).toEqual(['A', 'B', 'C', 'D']);
+  });
+
+  it('has the next batch on its way before the one before is answered', async () => {
+    const { batcher, runs } = gatedBatcher();
+    const sentWhenAnswered: number[] = [];
+    const answers = ['a', 'b'].map(async (job) => {
+      await batcher.submit(job, { ...limits, cost: 10 });
+      sentWhenAnswered.push(runs.length);
+    });
+    await turn();
+    runs[0]?.finish();
+    await turn();
+    expect(runs.map(({ jobs }) => jobs)).toEqual([['a'], ['b']]);
+    expect(sentWhenAnswered).toEqual([2]);
+    runs[1]?.finish();
+    await Promise.all(answers);
+  });
+
+  it('asks for the bound of each batch', async () => {
+    let maxCost = 2;
+    const { batcher, runs } = gatedBatcher({ maxCost: () => maxCost });
+    for (const job of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) void batcher.submit(job, limits);
+    await turn();
+    maxCost = 4;
+    runs[0]?.finish();
+    await turn();
+    maxCost = 0;
+    runs[1]?.finish();
+    await turn();
+    expect(runs.map(({ jobs }) => jobs.join(''))).toEqual(['ab', 'cdef', 'g']);
+  });
+
+  it('runs one idle job at a time, however many lanes are free', async () => {
+    const { batcher, runs } = gatedBatcher({ lanes: () => 3 });
+    for (const job of ['x', 'y']) void batcher.submitWhenIdle(job, limits);
+    await turn();
+    void batcher.submit('a', limits);
+    await turn();
+    expect(runs.map(({ jobs }) => jobs)).toEqual([['x'], ['a']]);
+    runs[0]?.finish();
+    await turn();
+    expect(runs[2]?.jobs).toEqual(['y']);
+  });
+
+  it('refuses at once what is over the admission limit, idle jobs not counted', async () => {
+    const admission = new ConcurrencyLimit({ targetMs: () => 20, lanes: () => 1, maximum: 3 });
+    const { batcher, runs } = gatedBatcher({ admission, maxJobs: 1 });
+    void batcher.submitWhenIdle('x', limits);
+    await turn();
+    const admitted = ['a', 'b', 'c'].map((job) => batcher.submit(job, limits));
+    void batcher.submitWhenIdle('y', limits);
+    expect(batcher.saturated).toBe(true);
+    await expect(batcher.submit('d', limits)).rejects.toMatchObject({
+      code: 'OVERLOADED',
+      details: { queue: 'test', limit: 3, retryAfterSeconds: 1 },
+    });
+    runs[0]?.finish();
+    await turn();
+    expect(batcher.saturated, 'jobs in run count').toBe(true);
+    runs[1]?.finish();
+    expect(await resultOf(must(admitted[0], 'job'))).toBe('A');
+    expect(batcher.saturated).toBe(false);
+  });
+
+  it('tells admission how long the oldest job took and how many the newest found', async () => {
+    const admission = new ConcurrencyLimit({ targetMs: () => 20, lanes: () => 1, maximum: 100 });
+    const observe = vi.spyOn(admission, 'observe');
+    const { batcher, runs } = gatedBatcher({ admission });
+    void batcher.submit('a', limits);
+    await turn();
+    vi.advanceTimersByTime(5);
+    for (const job of ['b', 'c']) void batcher.submit(job, limits);
+    vi.advanceTimersByTime(10);
+    runs[0]?.finish();
+    await turn();
+    vi.advanceTimersByTime(20);
+    void batcher.submit('d', limits);
+    runs[1]?.finish();
+    await turn();
+    expect(observe.mock.calls).toEqual([[{ present: 1, sojournMs: 15 }], [{ present: 3, sojournMs: 30 }]]);
+  });
+
+  it('says that it would refuse a job: while its queue is full, and once it is closed', async () => {
+    const { batcher, runs } = gatedBatcher({ queueLimit: 1 });
+    void batcher.submit('a', limits);
+    await turn();
+    expect(batcher.saturated).toBe(false);
+    const waiting = rejectionCode(batcher.submit('b', limits));
+    expect(batcher.saturated).toBe(true);
+    runs[0]?.finish();
+    await turn();
+    expect(batcher.saturated).toBe(false);
+    const closing = batcher.close();
+    expect(batcher.saturated).toBe(true);
+    runs[1]?.finish();
+    await Promise.all([waiting, closing]);
+  });
+
+  it('agrees with a simple model: no job lost, none twice, order kept, bounds kept', async () => {
+    const cost = fc.integer({ min: 0, max: 12 });
     const command = fc.oneof(
-      fc.record({ kind: fc.constant('submit' as const), cost: fc.integer({ min: 0, max: 12 }) }),
-      fc.record({ kind: fc.constant('idle' as const), cost: fc.integer({ min: 0, max: 12 }) }),
-      fc.record({ kind: fc.constant('finish' as const), cost: fc.constant(0) }),
+      fc.record({ kind: fc.constant('submit' as const), value: cost }),
+      fc.record({ kind: fc.constant('idle' as const), value: cost }),
+      fc.record({ kind: fc.constant('finish' as const), value: fc.nat({ max: 9 }) }),
     );
+    const bounds = fc.record({
+      lanes: fc.integer({ min: 1, max: 3 }),
+      maxJobs: fc.integer({ min: 1, max: 4 }),
+      queueLimit: fc.integer({ min: 1, max: 6 }),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(command, { maxLength: 60 }), async (commands) => {
-        const { batcher, runs } = gatedBatcher({ queueLimit: 5, idleLimit: 2 });
-        const model = new Model(10, 5, 2);
+      fc.asyncProperty(bounds, fc.array(command, { maxLength: 60 }), async (bound, commands) => {
+        const { batcher, runs } = gatedBatcher({ ...bound, lanes: () => bound.lanes, idleLimit: 2 });
+        const model = new Model({ ...bound, maxCost: 10, idleLimit: 2 });
         const answers: Promise<string>[] = [];
-        let finished = 0;
-        for (const [index, { kind, cost }] of commands.entries()) {
-          if (kind === 'finish') {
-            if (model.running) runs[finished++]?.finish();
-          } else {
-            const limited = { cost, deadlineAt: Infinity };
-            const answer =
-              kind === 'submit'
-                ? batcher.submit(String(index), limited)
-                : batcher.submitWhenIdle(String(index), limited);
-            answers.push(resultOf(answer).catch((thrown: unknown) => (thrown as WhittleError).code));
-          }
-          model.apply(kind, String(index), cost);
+        const finish = async (value: number): Promise<void> => {
+          const run = model.finish(value);
+          if (run !== undefined) runs[run]?.finish();
           await turn();
           expect(runs.map(({ jobs }) => jobs)).toEqual(model.runs);
+        };
+        for (const [index, { kind, value }] of commands.entries()) {
+          const name = String(index);
+          if (kind === 'finish') await finish(value);
+          else {
+            const limited = { cost: value, deadlineAt: Infinity };
+            const answer =
+              kind === 'submit' ? batcher.submit(name, limited) : batcher.submitWhenIdle(name, limited);
+            answers.push(resultOf(answer).catch((thrown: unknown) => (thrown as WhittleError).code));
+            model.add(kind, name, value);
+            await turn();
+            expect(runs.map(({ jobs }) => jobs)).toEqual(model.runs);
+          }
         }
-        while (model.running) {
-          runs[finished++]?.finish();
-          model.apply('finish', '', 0);
-          await turn();
-        }
-        expect(runs.map(({ jobs }) => jobs)).toEqual(model.runs);
+        while (model.busy) await finish(0);
         expect(await Promise.all(answers)).toEqual(model.answers);
       }),
       { numRuns: 200 },
@@ -310,44 +432,73 @@ describe('Batcher', () => {
   });
 });
 
+interface ModelBounds {
+  readonly lanes: number;
+  readonly maxJobs: number;
+  readonly maxCost: number;
+  readonly queueLimit: number;
+  readonly idleLimit: number;
+}
+
 /** What the batcher should do, said plainly. */
 class Model {
+  /** Jobs of each run so far. */
   readonly runs: string[][] = [];
   /** What each submitted job is answered in the end. */
   readonly answers: string[] = [];
-  running = false;
-  readonly #queues = { submit: [] as [string, number][], idle: [] as [string, number][] };
-  readonly #maxCost: number;
-  readonly #limits: { submit: number; idle: number };
+  readonly #bounds: ModelBounds;
+  /** Runs that are not finished. */
+  #open: { readonly run: number; readonly idle: boolean }[] = [];
+  readonly #waiting: { readonly name: string; readonly cost: number }[] = [];
+  readonly #idle: string[] = [];
 
-  constructor(maxCost: number, submitLimit: number, idleLimit: number) {
-    this.#maxCost = maxCost;
-    this.#limits = { submit: submitLimit, idle: idleLimit };
+  constructor(bounds: ModelBounds) {
+    this.#bounds = bounds;
   }
 
-  apply(kind: 'submit' | 'idle' | 'finish', name: string, cost: number): void {
-    if (kind === 'finish') this.running = false;
-    else {
-      const full = this.#queues[kind].length >= this.#limits[kind];
-      this.answers.push(full ? 'QUEUE_FULL' : name);
-      if (!full) this.#queues[kind].push([name, cost]);
-    }
-    if (!this.running) this.#next();
+  get busy(): boolean {
+    return this.#open.length > 0;
   }
 
-  #next(): void {
-    const { submit, idle } = this.#queues;
-    const first = submit.shift();
-    const batch = [];
-    if (first !== undefined) {
-      let total = first[1];
-      batch.push(first[0]);
-      while (submit[0] !== undefined && total + submit[0][1] <= this.#maxCost) {
-        total += submit[0][1];
-        batch.push(...submit.splice(0, 1).map(([name]) => name));
+  add(kind: 'submit' | 'idle', name: string, cost: number): void {
+    const { queueLimit, idleLimit } = this.#bounds;
+    const full = kind === 'submit' ? this.#waiting.length >= queueLimit : this.#idle.length >= idleLimit;
+    this.answers.push(full ? 'QUEUE_FULL' : name);
+    if (full) return;
+    if (kind === 'submit') this.#waiting.push({ name, cost });
+    else this.#idle.push(name);
+    this.#fill();
+  }
+
+  /** Ends one of the open runs, whichever `choice` falls on; answers its number. */
+  finish(choice: number): number | undefined {
+    const [ended] = this.#open.splice(choice % Math.max(1, this.#open.length), 1);
+    this.#fill();
+    return ended?.run;
+  }
+
+  #fill(): void {
+    while (this.#open.length < this.#bounds.lanes) {
+      const batch = this.#batch();
+      const idle = batch.length === 0;
+      if (idle) {
+        if (this.#idle.length === 0 || this.#open.some((one) => one.idle)) return;
+        batch.push(...this.#idle.splice(0, 1));
       }
-    } else batch.push(...idle.splice(0, 1).map(([name]) => name));
-    this.running = batch.length > 0;
-    if (this.running) this.runs.push(batch);
+      this.#open.push({ run: this.runs.length, idle });
+      this.runs.push(batch);
+    }
+  }
+
+  #batch(): string[] {
+    const { maxJobs, maxCost } = this.#bounds;
+    let size = 0;
+    let total = 0;
+    for (const { cost } of this.#waiting) {
+      total += cost;
+      if (size > 0 && (size === maxJobs || total > maxCost)) break;
+      size += 1;
+    }
+    return this.#waiting.splice(0, size).map(({ name }) => name);
   }
 }

@@ -1,6 +1,6 @@
 import { createRandom, must } from '../../src/core/index.js';
 import type { BatchSojourn } from '../../src/runtime/concurrency-limit.js';
-import { RunCost } from '../../src/runtime/run-cost.js';
+import { RunCost, targetMs } from '../../src/runtime/index.js';
 
 /** What admission needs to answer in a simulation; {@link ConcurrencyLimit} and any fixed limit can. */
 export interface Admission {
@@ -68,7 +68,7 @@ export function simulate(options: SimulationOptions): PhaseResult[] {
 
   const take = (slowness: number): void => {
     while (running.length < options.lanes && waiting.length > 0) {
-      const rows = cost.rowsWithin(targetMs(options, cost) / 2);
+      const rows = cost.rowsWithin(wantedMs(options, cost) / 2);
       const jobs = Math.max(1, Math.min(options.maxBatchJobs, Math.floor(rows / options.rowsPerJob)));
       const batch = waiting.splice(0, jobs);
       const ms = options.fixedMs + options.rowMs * options.rowsPerJob * batch.length;
@@ -122,7 +122,10 @@ export function simulate(options: SimulationOptions): PhaseResult[] {
   });
 }
 
-/** The rule of the rankers: the objective, or what a model that is slower than that needs. */
-export function targetMs({ objectiveMs, rowsPerJob }: SimulationOptions, cost: RunCost): number {
-  return Math.max(objectiveMs, 2.5 * cost.predictMs(rowsPerJob));
+/** Time that jobs should stay within, by what has been learned of the cost. */
+export function wantedMs(
+  { objectiveMs, rowsPerJob }: Pick<SimulationOptions, 'objectiveMs' | 'rowsPerJob'>,
+  cost: RunCost,
+): number {
+  return targetMs(objectiveMs, cost.predictMs(rowsPerJob));
 }
