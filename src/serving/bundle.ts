@@ -1,51 +1,46 @@
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { readManifest, verifyFiles, type BundleManifest } from '../core/index.js';
-import { readModel } from '../onnx/index.js';
+import { realpath } from 'node:fs/promises';
+import {
+  readManifest,
+  VerificationRecord,
+  verifyFiles,
+  type BundleManifest,
+  type VerifiedFiles,
+} from '../core/index.js';
 import type { ItemFeatures } from './binding.js';
 import { openCatalogue, type Catalogue } from './catalogue.js';
 import { openItemFeatures } from './item-features.js';
+import { checkModelFiles, modelFilesOf, type ModelFiles } from './model-files.js';
 
 /** A verified bundle with its catalogue in memory. */
 export interface OpenBundle {
+  /** Without links: a `current` link that is turned to another bundle does not change this one. */
   readonly directory: string;
   readonly manifest: BundleManifest;
+  /** Identities that the files had when they were verified. */
+  readonly verified: VerifiedFiles;
   readonly catalogue: Catalogue;
   readonly features: ItemFeatures;
-  /** Sizes by variant. */
-  readonly variantBytes: ReadonlyMap<string, VariantBytes>;
+  /** What each model is made of, by its file. */
+  readonly models: ReadonlyMap<string, ModelFiles>;
 }
 
 /**
- * Opens a bundle: every file is there, has its recorded hash, and the catalogue is as described.
- * @throws FILE_MISSING, FILE_CORRUPT, HASH_MISMATCH, BUNDLE_INVALID.
+ * Opens a bundle: every file is there, plain, and has its recorded hash; the models are well formed and of a reasonable
+ * size; the catalogue is as described.
+ * @param record what earlier starts verified, which is then not read again.
+ * @throws FILE_MISSING, FILE_CORRUPT, HASH_MISMATCH, BUNDLE_INVALID, MODEL_INVALID, GRAPH_UNSUPPORTED.
  */
-export async function openBundle(directory: string): Promise<OpenBundle> {
-  const manifest = await readManifest(directory);
-  await verifyFiles(directory, manifest);
-  const catalogue = await openCatalogue(directory, manifest);
-  const features = await openItemFeatures(directory, manifest.contract?.inputs ?? [], catalogue);
-  const sizes = Object.entries(manifest.variants).map(
-    async ([name, { file }]): Promise<[string, VariantBytes]> => [
-      name,
-      await variantBytes(join(directory, file)),
-    ],
-  );
-  return { directory, manifest, catalogue, features, variantBytes: new Map(await Promise.all(sizes)) };
-}
-
-/** Bytes of a variant's graph file, and of the weight files it points at, which other variants may share. */
-export interface VariantBytes {
-  readonly fileBytes: number;
-  readonly weightBytes: number;
-}
-
-async function variantBytes(path: string): Promise<VariantBytes> {
-  const { initializers } = (await readModel(path)).graph;
-  const paths = [...initializers.values()].map(({ content }) =>
-    content.kind === 'file' ? content.path : path,
-  );
-  const weights = [...new Set(paths)].filter((weight) => weight !== path);
-  const sizes = await Promise.all(weights.map(async (weight) => (await stat(weight)).size));
-  return { fileBytes: (await stat(path)).size, weightBytes: sizes.reduce((sum, size) => sum + size, 0) };
+export async function openBundle(
+  directory: string,
+  record: VerificationRecord = VerificationRecord.none(),
+): Promise<OpenBundle> {
+  // Where there is no such folder, reading the manifest says so.
+  const root = await realpath(directory).catch(() => directory);
+  const manifest = await readManifest(root);
+  const verified = await verifyFiles(root, manifest, record);
+  const models = new Map<string, ModelFiles>();
+  for (const file of modelFilesOf(manifest)) models.set(file, await checkModelFiles(root, manifest, file));
+  const catalogue = await openCatalogue(root, manifest);
+  const features = await openItemFeatures(root, manifest.contract?.inputs ?? [], catalogue);
+  return { directory: root, manifest, verified, catalogue, features, models };
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
-import type { Log, ServerConfig } from '../core/index.js';
+import { checkUnchanged, VerificationRecord, type Log, type ServerConfig } from '../core/index.js';
 import { readUsers, type UserHistory } from '../data/index.js';
+import { admitModels } from './admit-models.js';
 import { AnswerCache } from './answer-cache.js';
 import { openBundle, type OpenBundle } from './bundle.js';
 import { bundleVersion, Fleet } from './fleet.js';
@@ -13,6 +14,8 @@ export interface GenerationOptions {
   readonly log: Log;
   /** Variants to start; default: all of the bundle. */
   readonly variants?: readonly string[];
+  /** Checks every file and model again, whatever earlier starts found; default false. */
+  readonly verify?: boolean;
   readonly observe: (observation: Observation) => void;
 }
 
@@ -47,13 +50,13 @@ export class Generation {
   }
 
   /**
-   * Reads and verifies the bundle and starts its runners.
-   * @throws what {@link openBundle} and {@link Fleet.start} throw, NOT_FOUND where an arm's pipeline is not served;
+   * Reads and verifies the bundle, tries out its models and starts its runners.
+   * @throws what {@link openBundle}, {@link admitModels} and {@link Fleet.start} throw, NOT_FOUND where an arm's pipeline is not served;
    * nothing is left running then.
    */
   static async open(options: GenerationOptions): Promise<Generation> {
     const { config, log, variants, observe } = options;
-    const bundle = await openBundle(config.bundle);
+    const bundle = await openVerified(options);
     const users = await readKnownUsers(bundle);
     const onBatch = (batch: BatchReport): void => {
       observe({ kind: 'batch', ...batch });
@@ -61,6 +64,8 @@ export class Generation {
     const { runners, overload } = config;
     const fleet = await Fleet.start(bundle, { runners, overload, log, onBatch }, variants);
     try {
+      // The runners have opened their files by now: those that were verified.
+      await checkUnchanged(bundle.directory, bundle.verified);
       for (const { arms } of config.experiments) for (const { pipeline } of arms) fleet.pipeline(pipeline);
       return new Generation(bundle, users, fleet, options);
     } catch (thrown) {
@@ -93,6 +98,15 @@ export class Generation {
   close(): Promise<void> {
     return this.fleet.close();
   }
+}
+
+/** The bundle, verified and its models tried out, as far as the record of earlier starts does not say so already. */
+async function openVerified({ config, log, variants, verify }: GenerationOptions): Promise<OpenBundle> {
+  const record = await VerificationRecord.open(config.store.path, { fresh: verify ?? false, log });
+  const bundle = await openBundle(config.bundle, record);
+  await admitModels(bundle, { runners: config.runners, log, record, variants });
+  await record.save();
+  return bundle;
 }
 
 function readKnownUsers({ directory, manifest }: OpenBundle): Promise<readonly UserHistory[]> {

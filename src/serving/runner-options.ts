@@ -19,6 +19,16 @@ export interface RunnerOptions {
 
 const START_TIMEOUT_MS = 30_000;
 
+/** How to start the entry script `entry` of this folder. */
+export function runnerEntry(entry: string): Pick<RunnerPoolOptions, 'entry' | 'execArgv'> {
+  // Tests run the sources, so the runner must too.
+  const isSource = import.meta.url.endsWith('.ts');
+  return {
+    entry: fileURLToPath(new URL(`./${entry}.${isSource ? 'ts' : 'js'}`, import.meta.url)),
+    execArgv: isSource ? ['--import', 'tsx'] : [],
+  };
+}
+
 /** How to keep runners of the entry script `entry` of this folder with `spec`. */
 export function poolOptions(
   name: string,
@@ -26,13 +36,10 @@ export function poolOptions(
   spec: unknown,
   options: RunnerOptions,
 ): RunnerPoolOptions {
-  // Tests run the sources, so the runner must too.
-  const isSource = import.meta.url.endsWith('.ts');
   const { hangTimeoutMs, maxCrashesPerMinute, perVariant } = options.runners;
   return {
     name,
-    entry: fileURLToPath(new URL(`./${entry}.${isSource ? 'ts' : 'js'}`, import.meta.url)),
-    execArgv: isSource ? ['--import', 'tsx'] : [],
+    ...runnerEntry(entry),
     spec,
     startTimeoutMs: START_TIMEOUT_MS,
     hangTimeoutMs,

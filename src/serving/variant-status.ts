@@ -14,14 +14,14 @@ export function variantStatuses(
   return Promise.all(
     [...fleet.rankers].map(async ([name, ranker]) => {
       const { file, parent, recipe } = must(bundle.manifest.variants[name], `variant ${name}`);
-      const { fileBytes, weightBytes } = must(bundle.variantBytes.get(name), `bytes of ${name}`);
+      const { graphBytes, weightBytes } = must(bundle.models.get(file), `model ${file}`);
       const latency = traffic.latency(name);
       return {
         name,
         file,
         ...(parent === undefined ? {} : { parent }),
         ...(recipe === undefined ? {} : { recipe }),
-        fileBytes,
+        fileBytes: graphBytes,
         sharedWeightBytes: weightBytes,
         runner: await runnerStatus(ranker),
         requests: traffic.requests(name),
