@@ -11,6 +11,8 @@ export interface AdmissionOptions extends Pick<RunnerOptions, 'runners' | 'log'>
   readonly variants?: readonly string[] | undefined;
 }
 
+/** Raised where a trial comes to ask more of a model, so that earlier admissions no longer count. */
+const TRIAL_VERSION = 1;
 /** Each trial may take `runners.openMemoryBytes`. */
 const TRIALS_AT_ONCE = 2;
 
@@ -74,9 +76,8 @@ function admissionKey(
 ): string {
   const settings = JSON.stringify(spec).replaceAll(JSON.stringify(directory).slice(1, -1), '');
   const hashes = files.map((file) => [file, must(manifest.files[file], file).sha256]);
-  return sha256(
-    JSON.stringify([onnxRuntimeVersion(), entry, settings, hashes, openMemoryBytes, openTimeoutMs]),
-  );
+  const limits = [openMemoryBytes, openTimeoutMs];
+  return sha256(JSON.stringify([TRIAL_VERSION, onnxRuntimeVersion(), entry, settings, hashes, limits]));
 }
 
 const REMEDIES: Readonly<Record<string, string>> = {

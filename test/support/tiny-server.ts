@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { completeConfig, must, silentLog, type ServerConfig } from '../../src/core/index.js';
 import { createServer, type Server } from '../../src/http/index.js';
 import { openEngine, type Answer, type Engine } from '../../src/serving/index.js';
+import { keepAdmissions, lendAdmissions } from './admissions.js';
 import { makeTinyBundle, type TinyBundleOptions } from './tiny-bundle.js';
 
 /** Sections of the configuration that a test changes; the bundle and the store are in a folder of the test's own. */
@@ -52,6 +53,7 @@ export async function tinyConfig(
 ): Promise<{ config: ServerConfig; directory: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'whittle-test-'));
   await makeTinyBundle(join(directory, 'bundle'), bundle);
+  await lendAdmissions(join(directory, 'store'));
   const config = completeConfig({
     bundle: join(directory, 'bundle'),
     server: { port: 0, deadlineMs: 20_000 },
@@ -69,6 +71,7 @@ export async function startTinyServer(
 ): Promise<TinyServer> {
   const { config, directory } = await tinyConfig(changes, bundle);
   const engine = await openEngine({ config, log: silentLog });
+  await keepAdmissions(join(directory, 'store'));
   const server = await createServer(engine, { config: config.server, log: silentLog, version: '0.0.0' });
   const send = async (
     method: 'GET' | 'POST',
