@@ -35,9 +35,18 @@ export interface ArmReport {
 export interface Experiments {
   /** The arm of a unit in the running experiment; undefined where none runs. Pure: the same in every process. */
   assign(unitId: string): Assignment | undefined;
-  /** Counts a request that an arm served; `user` is absent where the request named none. */
+  /** Counts a request that an arm served, if that is still there; `user` is absent where the request named none. */
   record(assignment: Assignment, user?: string): void;
   report(): readonly ExperimentReport[];
+  /** What is configured now. */
+  configs(): readonly ExperimentConfig[];
+  /**
+   * Puts other experiments in the place of all there are, in one step. An arm keeps its counters where an arm of its
+   * name stays in an experiment of the same name and salt; an experiment whose split changed is no longer tested for
+   * it, as its users came by more than one.
+   * @throws CONFIG_INVALID as {@link createExperiments}; nothing is changed then.
+   */
+  replace(configs: readonly ExperimentConfig[]): void;
 }
 
 interface ArmState {
@@ -50,6 +59,16 @@ interface ArmState {
 interface ExperimentState {
   readonly config: ExperimentConfig;
   readonly arms: ReadonlyMap<string, ArmState>;
+  /** Whether all users counted came by the present weights. */
+  readonly oneSplit: boolean;
+}
+
+/** All experiments at one moment; never changed, only replaced, so that no call sees half of a change. */
+interface State {
+  readonly configs: readonly ExperimentConfig[];
+  readonly experiments: ReadonlyMap<string, ExperimentState>;
+  readonly running: ExperimentConfig | undefined;
+  readonly assigner: Assigner<ArmConfig> | undefined;
 }
 
 function checkUnique(names: readonly string[], field: string): void {
@@ -62,18 +81,32 @@ function checkUnique(names: readonly string[], field: string): void {
     });
 }
 
-function openExperiment(config: ExperimentConfig): ExperimentState {
+/** @param known the experiment of this name as it was until now. */
+function openExperiment(config: ExperimentConfig, known?: ExperimentState): ExperimentState {
   checkUnique(
     config.arms.map((arm) => arm.name),
     `experiments.${config.name}.arms`,
   );
   const weights = integerWeights(config.arms);
   const total = weights.reduce((sum, weight) => sum + weight, 0n);
+  const kept = known?.config.salt === config.salt ? known : undefined;
   const arms = config.arms.map((arm, index): [string, ArmState] => {
     const share = Number(must(weights[index], 'weight')) / Number(total);
-    return [arm.name, { config: arm, share, users: new DistinctCounter(), requests: 0 }];
+    const { users = new DistinctCounter(), requests = 0 } = kept?.arms.get(arm.name) ?? {};
+    return [arm.name, { config: arm, share, users, requests }];
   });
-  return { config, arms: new Map(arms) };
+  const states = new Map(arms);
+  return {
+    config,
+    arms: states,
+    oneSplit: kept === undefined || (kept.oneSplit && sameSplit(kept.arms, states)),
+  };
+}
+
+function sameSplit(before: ReadonlyMap<string, ArmState>, after: ReadonlyMap<string, ArmState>): boolean {
+  const split = (arms: ReadonlyMap<string, ArmState>): string =>
+    JSON.stringify([...arms].map(([name, { share }]) => [name, share]));
+  return split(before) === split(after);
 }
 
 function reportArm({ config, share, users, requests }: ArmState): ArmReport {
@@ -94,12 +127,29 @@ function splitOf(arms: readonly ArmState[]): SampleRatio | undefined {
   }
 }
 
-function reportExperiment({ config, arms }: ExperimentState): ExperimentReport {
+function reportExperiment({ config, arms, oneSplit }: ExperimentState): ExperimentReport {
   const { name, enabled, salt } = config;
   const states = [...arms.values()];
-  const split = splitOf(states);
+  const split = oneSplit ? splitOf(states) : undefined;
   const report = { name, enabled, salt, arms: states.map(reportArm) };
   return split === undefined ? report : { ...report, sampleRatio: split };
+}
+
+function openState(configs: readonly ExperimentConfig[], known?: State): State {
+  checkUnique(
+    configs.map((config) => config.name),
+    'experiments',
+  );
+  const experiments = new Map(
+    configs.map((config) => [config.name, openExperiment(config, known?.experiments.get(config.name))]),
+  );
+  const running = runningExperiment(configs);
+  return { configs, experiments, running, assigner: running && createAssigner(running.salt, running.arms) };
+}
+
+/** The experiment that takes the traffic: the first enabled one. */
+export function runningExperiment(configs: readonly ExperimentConfig[]): ExperimentConfig | undefined {
+  return configs.find((config) => config.enabled);
 }
 
 /**
@@ -107,28 +157,26 @@ function reportExperiment({ config, arms }: ExperimentState): ExperimentReport {
  * at zero with the process; the exposures in the store are the lasting record.
  * @throws CONFIG_INVALID where names repeat, a weight is negative or not finite, or no weight is above 0.
  */
-export function createExperiments(configs: readonly ExperimentConfig[]): Experiments {
-  checkUnique(
-    configs.map((config) => config.name),
-    'experiments',
-  );
-  const states = new Map(configs.map((config) => [config.name, openExperiment(config)]));
-  const running = configs.find((config) => config.enabled);
-  const assigner: Assigner<ArmConfig> | undefined = running && createAssigner(running.salt, running.arms);
+export function createExperiments(initial: readonly ExperimentConfig[]): Experiments {
+  let state = openState(initial);
   return {
     assign(unitId) {
+      const { running, assigner } = state;
       if (running === undefined || assigner === undefined) return undefined;
       const arm = assigner(unitId);
       return { experiment: running.name, arm: arm.name, pipeline: arm.pipeline };
     },
     record(assignment, user) {
-      const arm = must(
-        states.get(assignment.experiment)?.arms.get(assignment.arm),
-        'the arm of an assignment',
-      );
+      // The arm may have been taken away between assignment and answer.
+      const arm = state.experiments.get(assignment.experiment)?.arms.get(assignment.arm);
+      if (arm === undefined) return;
       arm.requests++;
       if (user !== undefined) arm.users.add(user);
     },
-    report: () => [...states.values()].map(reportExperiment),
+    report: () => [...state.experiments.values()].map(reportExperiment),
+    configs: () => state.configs,
+    replace(configs) {
+      state = openState(configs, state);
+    },
   };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ExperimentConfig } from '../../src/core/index.js';
-import { assign, createExperiments } from '../../src/experiments/index.js';
+import { assign, createExperiments, type Experiments } from '../../src/experiments/index.js';
 import { errorCode } from '../support/error-code.js';
 
 function experiment(name: string, enabled: boolean): ExperimentConfig {
@@ -69,5 +69,70 @@ describe('createExperiments', () => {
     expect(errorCode(() => createExperiments([off, off]))).toBe('CONFIG_INVALID');
     expect(errorCode(() => createExperiments([repeatedArm]))).toBe('CONFIG_INVALID');
     expect(errorCode(() => createExperiments([{ ...off, arms: [] }]))).toBe('CONFIG_INVALID');
+  });
+
+  describe('replace', () => {
+    const record = (experiments: Experiments, arm: string, users: number): void => {
+      for (let user = 0; user < users; user++)
+        experiments.record({ experiment: 'on', arm, pipeline: '' }, `${arm}${String(user)}`);
+    };
+    const before = experiment('on', true);
+    const reweighted = { ...before, arms: before.arms.map((arm) => ({ ...arm, weight: 1 })) };
+
+    it('keeps the counters of arms whose experiment keeps name and salt, without testing a mixed split', () => {
+      const experiments = createExperiments([before]);
+      record(experiments, 'control', 31);
+      record(experiments, 'small', 10);
+      expect(experiments.report()[0]?.sampleRatio?.mismatch).toBe(false);
+      experiments.replace([reweighted]);
+      expect(experiments.configs()).toEqual([reweighted]);
+      const [report] = experiments.report();
+      expect(report?.arms).toMatchObject([
+        { name: 'control', share: 0.5, requests: 31, users: 31 },
+        { name: 'small', share: 0.5, requests: 10, users: 10 },
+      ]);
+      expect(report?.sampleRatio).toBeUndefined();
+      // Going back does not unmix the users.
+      experiments.replace([before]);
+      expect(experiments.report()[0]?.sampleRatio).toBeUndefined();
+    });
+
+    it('starts from zero with a new salt, a new arm or a new name', () => {
+      const experiments = createExperiments([before]);
+      record(experiments, 'control', 5);
+      experiments.replace([{ ...before, salt: 'other' }]);
+      expect(experiments.report()[0]?.arms[0]).toMatchObject({ requests: 0, users: 0 });
+      record(experiments, 'control', 5);
+      const third = { name: 'third', weight: 1, pipeline: 'full' };
+      experiments.replace([{ ...before, salt: 'other', arms: [...before.arms, third] }]);
+      expect(experiments.report()[0]?.arms.map(({ requests }) => requests)).toEqual([5, 0, 0]);
+    });
+
+    it('assigns by the new experiments at once, and passes over answers of arms that are gone', () => {
+      const experiments = createExperiments([before]);
+      const assignment = experiments.assign('u1');
+      experiments.replace([{ ...before, enabled: false }]);
+      expect(experiments.assign('u1')).toBeUndefined();
+      experiments.replace([]);
+      if (assignment !== undefined) experiments.record(assignment, 'u1');
+      expect(experiments.report()).toEqual([]);
+    });
+
+    it('changes nothing where the new list is refused', () => {
+      const experiments = createExperiments([before]);
+      const wrong = { ...before, arms: [{ name: 'a', weight: 0, pipeline: 'full' }] };
+      expect(
+        errorCode(() => {
+          experiments.replace([wrong]);
+        }),
+      ).toBe('CONFIG_INVALID');
+      expect(
+        errorCode(() => {
+          experiments.replace([before, before]);
+        }),
+      ).toBe('CONFIG_INVALID');
+      expect(experiments.configs()).toEqual([before]);
+      expect(experiments.assign('u1')?.experiment).toBe('on');
+    });
   });
 });
