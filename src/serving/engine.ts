@@ -155,8 +155,7 @@ export class BundleEngine implements Engine {
 
   notReadyReason(): string | undefined {
     if (this.#closing) return 'the server is stopping';
-    const waiting = this.fleet.runnersOf(this.#trafficPipelines()).find(({ state }) => state !== 'ready');
-    return waiting === undefined ? undefined : `runner ${waiting.name} is ${waiting.state}`;
+    return this.fleet.notReadyReason(this.#trafficPipelines());
   }
 
   /** Pipelines that unforced requests can meet. A variant that takes no traffic does not make the server unready. */

@@ -47,14 +47,17 @@ export class Fleet {
     });
   }
 
-  /** States of the runners that the named pipelines need. */
-  runnersOf(names: readonly string[]): ReturnType<Ranker['status']>[] {
-    return names.flatMap((name) => {
+  /** What the named pipelines wait for: the runners that are not ready, and why. Undefined where all are. */
+  notReadyReason(names: readonly string[]): string | undefined {
+    const needed = names.flatMap((name) => {
       const { ranker, recommend, search } = this.pipeline(name);
-      return [ranker?.runner, recommend, search]
-        .filter((runner) => runner !== undefined)
-        .map((runner) => runner.status());
+      return [ranker?.runner, recommend, search].filter((runner) => runner !== undefined);
     });
+    const reasons = [...new Set(needed)]
+      .map((runner) => runner.status())
+      .filter(({ state }) => state !== 'ready')
+      .map(({ name, state, reason }) => reason ?? `runner ${name} is ${state}`);
+    return reasons.length === 0 ? undefined : reasons.join('; ');
   }
 
   async close(): Promise<void> {
