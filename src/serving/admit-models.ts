@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { must, sha256, toWhittleError, WhittleError, type VerificationRecord } from '../core/index.js';
 import { onnxRuntimeVersion, probeRunner } from '../runtime/index.js';
 import type { OpenBundle } from './bundle.js';
-import { runnerEntry, type RunnerOptions } from './runner-options.js';
+import { runnerEntry, runnerMemory, type RunnerOptions } from './runner-options.js';
 import { trialsOf, type Trial } from './trials.js';
 
 export interface AdmissionOptions extends Pick<RunnerOptions, 'runners' | 'log'> {
@@ -39,11 +39,11 @@ export async function admitModels(bundle: OpenBundle, options: AdmissionOptions)
 }
 
 async function tryOut(bundle: OpenBundle, trial: Trial, { runners, log }: AdmissionOptions): Promise<void> {
-  const { name, file, entry, spec, request } = trial;
+  const { name, file, files, entry, spec, request } = trial;
   try {
     const { responses, peakBytes, elapsedMs } = await probeRunner({
       ...runnerEntry(entry),
-      ...trialMemory(bundle, trial, runners.openMemoryBytes),
+      ...runnerMemory(bundle, file, files, runners.openMemoryBytes),
       name,
       spec,
       log,
@@ -55,17 +55,6 @@ async function tryOut(bundle: OpenBundle, trial: Trial, { runners, log }: Admiss
   } catch (thrown) {
     throw refusal(join(bundle.directory, file), toWhittleError(thrown));
   }
-}
-
-/** Files are read into memory, but for weights, which are mapped. */
-function trialMemory(
-  { manifest, models }: OpenBundle,
-  { file, files }: Trial,
-  openMemoryBytes: number,
-): { readonly memoryBytes: number; readonly mappedBytes: number } {
-  const fileBytes = files.reduce((sum, one) => sum + must(manifest.files[one], one).bytes, 0);
-  const mappedBytes = models.get(file)?.weightBytes ?? 0;
-  return { memoryBytes: openMemoryBytes + fileBytes - mappedBytes, mappedBytes };
 }
 
 /** Everything that the outcome of a trial depends on, but for the bundle's place. */

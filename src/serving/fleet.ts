@@ -4,7 +4,8 @@ import type { OpenBundle } from './bundle.js';
 import type { Pipeline } from './pipeline.js';
 import { Ranker } from './ranker.js';
 import { Retriever } from './retriever.js';
-import type { RunnerOptions } from './runner-options.js';
+import { runnerMemory, type RunnerOptions } from './runner-options.js';
+import { retrieverFile, retrieverFiles } from './trials.js';
 
 /** Every runner of a bundle, started together and stopped together. */
 export class Fleet {
@@ -91,34 +92,40 @@ export class Fleet {
 }
 
 function openRankers(
-  { directory, manifest }: OpenBundle,
+  bundle: OpenBundle,
   options: RunnerOptions,
   chosen: readonly string[] | undefined,
 ): Map<string, Ranker> {
+  const { manifest } = bundle;
   const { contract } = manifest;
   if (contract === undefined) return new Map();
   const served = Object.entries(manifest.variants).filter(([name]) => chosen?.includes(name) ?? true);
   return new Map(
-    served.map(([name, { file }]) => [name, openRanker(directory, name, file, contract, options)]),
+    served.map(([name, { file }]) => [name, openRanker(bundle, name, file, contract, options)]),
   );
 }
 
 function openRanker(
-  directory: string,
+  bundle: OpenBundle,
   name: string,
   file: string,
   contract: Contract,
   options: RunnerOptions,
 ): Ranker {
-  return new Ranker(name, resolve(directory, file), contract, options);
+  const { files } = must(bundle.models.get(file), `model ${file}`);
+  const memory = runnerMemory(bundle, file, files, options.runners.openMemoryBytes);
+  return new Ranker(name, resolve(bundle.directory, file), contract, memory, options);
 }
 
-function openRetrievers({ directory, manifest }: OpenBundle, options: RunnerOptions): Map<string, Retriever> {
-  const { threads } = options.runners;
+function openRetrievers(bundle: OpenBundle, options: RunnerOptions): Map<string, Retriever> {
+  const { directory, manifest } = bundle;
+  const { threads, openMemoryBytes } = options.runners;
   return new Map(
     Object.entries(manifest.retrievers).map(([name, retriever]) => {
       const spec = { directory: resolve(directory), retriever, rows: manifest.catalogue.rows, threads };
-      return [name, new Retriever(name, spec, options)];
+      const files = retrieverFiles(bundle, retriever);
+      const memory = runnerMemory(bundle, retrieverFile(retriever), files, openMemoryBytes);
+      return [name, new Retriever(name, spec, memory, options)];
     }),
   );
 }

@@ -1,7 +1,7 @@
 import { must, type Contract } from '../core/index.js';
 import { mergeRankJobs, splitScores, type RankJob, type Served } from '../runtime/index.js';
 import type { RankerSpec } from './ranker-runner.js';
-import type { RunnerOptions } from './runner-options.js';
+import type { RunnerMemory, RunnerOptions } from './runner-options.js';
 import { RunnerQueue } from './runner-queue.js';
 
 /** Idle jobs (shadows) that may wait for one ranker; more are dropped. */
@@ -11,7 +11,13 @@ const SHADOW_QUEUE_LIMIT = 64;
 export class Ranker {
   readonly #queue: RunnerQueue<RankJob, Float32Array>;
 
-  constructor(name: string, modelPath: string, contract: Contract, options: RunnerOptions) {
+  constructor(
+    name: string,
+    modelPath: string,
+    contract: Contract,
+    memory: RunnerMemory,
+    options: RunnerOptions,
+  ) {
     const { inputs, output } = contract;
     const { threads, maxBatchRows } = options.runners;
     const spec: RankerSpec = { modelPath, inputs, output, threads };
@@ -20,6 +26,7 @@ export class Ranker {
         name,
         entry: 'ranker-runner',
         spec,
+        memory,
         maxCost: maxBatchRows,
         idleLimit: SHADOW_QUEUE_LIMIT,
         request: (jobs) => ({ meta: {}, tensors: mergeRankJobs(contract, jobs) }),

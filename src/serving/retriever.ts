@@ -8,7 +8,7 @@ import {
 } from '../core/index.js';
 import type { Served } from '../runtime/index.js';
 import type { RetrieverRunnerSpec } from './retriever-runner.js';
-import type { RunnerOptions } from './runner-options.js';
+import type { RunnerMemory, RunnerOptions } from './runner-options.js';
 import { RunnerQueue } from './runner-queue.js';
 
 /** What one request asks of a retriever: the `k` best rows for a query text, a vector or a tower's inputs. */
@@ -34,7 +34,7 @@ export class Retriever {
   readonly #log: Log;
   readonly #queue: RunnerQueue<RetrieveJob, Candidates>;
 
-  constructor(name: string, runnerSpec: RetrieverRunnerSpec, options: RunnerOptions) {
+  constructor(name: string, runnerSpec: RetrieverRunnerSpec, memory: RunnerMemory, options: RunnerOptions) {
     this.spec = runnerSpec.retriever;
     this.#log = options.log;
     this.#queue = new RunnerQueue(
@@ -42,6 +42,7 @@ export class Retriever {
         name,
         entry: 'retriever-runner',
         spec: runnerSpec,
+        memory,
         maxCost: MAX_BATCH_JOBS,
         idleLimit: 0,
         request: (jobs) => {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import type { Log, ServerConfig } from '../core/index.js';
+import { must, type Log, type ServerConfig } from '../core/index.js';
 import type { RunnerPoolOptions } from '../runtime/index.js';
+import type { OpenBundle } from './bundle.js';
 
 export interface BatchReport {
   readonly runner: string;
@@ -29,17 +30,40 @@ export function runnerEntry(entry: string): Pick<RunnerPoolOptions, 'entry' | 'e
   };
 }
 
+/** Memory that a runner may take, beside what Node takes, and the part of it that is mapped weights. */
+export interface RunnerMemory {
+  readonly memoryBytes: number;
+  readonly mappedBytes: number;
+}
+
+/**
+ * What a runner of these files of a bundle may take: `runners.openMemoryBytes` beyond the files, which are read into
+ * memory, but for weights, which are mapped.
+ */
+export function runnerMemory(
+  { manifest, models }: OpenBundle,
+  model: string,
+  files: readonly string[],
+  openMemoryBytes: number,
+): RunnerMemory {
+  const fileBytes = files.reduce((sum, one) => sum + must(manifest.files[one], one).bytes, 0);
+  const mappedBytes = models.get(model)?.weightBytes ?? 0;
+  return { memoryBytes: openMemoryBytes + fileBytes - mappedBytes, mappedBytes };
+}
+
 /** How to keep runners of the entry script `entry` of this folder with `spec`. */
 export function poolOptions(
   name: string,
   entry: string,
   spec: unknown,
+  memory: RunnerMemory,
   options: RunnerOptions,
 ): RunnerPoolOptions {
   const { hangTimeoutMs, maxCrashesPerMinute, perVariant } = options.runners;
   return {
     name,
     ...runnerEntry(entry),
+    ...memory,
     spec,
     startTimeoutMs: START_TIMEOUT_MS,
     hangTimeoutMs,

@@ -11,13 +11,14 @@ import {
   type RunnerResponse,
   type Served,
 } from '../runtime/index.js';
-import { poolOptions, type RunnerOptions } from './runner-options.js';
+import { poolOptions, type RunnerMemory, type RunnerOptions } from './runner-options.js';
 
 export interface RunnerQueueOptions<Job, Result> {
   readonly name: string;
   /** Entry script of the runners, and what it is told at the start. */
   readonly entry: string;
   readonly spec: unknown;
+  readonly memory: RunnerMemory;
   /** Largest summed cost of a batch, whatever it takes. */
   readonly maxCost: number;
   /** Idle jobs that may wait. */
@@ -45,7 +46,7 @@ export class RunnerQueue<Job, Result> {
   constructor(queue: RunnerQueueOptions<Job, Result>, options: RunnerOptions) {
     const { name, maxCost } = queue;
     const { runners, overload, onBatch } = options;
-    const pool = new RunnerPool(poolOptions(name, queue.entry, queue.spec, options));
+    const pool = new RunnerPool(poolOptions(name, queue.entry, queue.spec, queue.memory, options));
     this.#pool = pool;
     const lanes = (): number => pool.readyCount;
     const wantedMs = (): number => targetMs(overload.p99Ms, this.#cost.predictMs(this.#meanJobCost));

@@ -76,7 +76,7 @@ function retrieverTrial(bundle: OpenBundle, name: string, retriever: RetrieverSp
   const { directory, catalogue } = bundle;
   return {
     name,
-    file: retriever.kind === 'vector' ? (retriever.index.file ?? retriever.index.vectors) : retriever.file,
+    file: retrieverFile(retriever),
     files: retrieverFiles(bundle, retriever),
     entry: 'retriever-runner',
     spec: { directory, retriever, rows: catalogue.rows, threads },
@@ -88,7 +88,13 @@ function retrieverTrial(bundle: OpenBundle, name: string, retriever: RetrieverSp
   };
 }
 
-function retrieverFiles({ models }: OpenBundle, retriever: RetrieverSpec): readonly string[] {
+/** The file that stands for a retriever: its tower or text index, else its vector index. */
+export function retrieverFile(retriever: RetrieverSpec): string {
+  return retriever.kind === 'vector' ? (retriever.index.file ?? retriever.index.vectors) : retriever.file;
+}
+
+/** Every file that a retriever's runner opens, by its name in the bundle. */
+export function retrieverFiles({ models }: OpenBundle, retriever: RetrieverSpec): readonly string[] {
   if (retriever.kind === 'text') return [retriever.file];
   const { vectors, file } = retriever.index;
   const named = [vectors, file, retriever.kind === 'tower' ? retriever.file : undefined];
