@@ -1,0 +1,120 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createRandom, must, shuffle } from '../../src/core/index.js';
+import type { BareLoop, BareResult } from './bare-loop.js';
+import { rankQuestions } from './bodies.js';
+import type { ClosedLoop, ClosedResult } from './generator.js';
+import { cpuBetween, runScript, startScript, stop, treeCpuSeconds } from './processes.js';
+import { withServer, type BenchServer } from './server.js';
+
+export interface HopOptions {
+  readonly bundle: string;
+  readonly variants: readonly string[];
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly connections: number;
+  readonly candidates: number;
+  readonly seed: number;
+  note(line: string): void;
+}
+
+/** One round of one variant: the server, then the bare loop with one request a run and with the server's batches. */
+export interface HopRound {
+  readonly variant: string;
+  readonly server: ClosedResult & { readonly cpuMicrosPerRequest: number; readonly requestsPerRun: number };
+  readonly bare: BareResult;
+  readonly bareBatched: BareResult;
+}
+
+const QUESTIONS = 256;
+const WARM_UP_SECONDS = 3;
+
+/** Measures the CPU time of a request at `/v1/rank` beside that of a bare loop of `run`, in turn. */
+export async function measureHop(options: HopOptions): Promise<readonly HopRound[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'whittle-bench-'));
+  const echo = await startScript<{ url: string }>('bench/serving/echo.js', []);
+  try {
+    return await withServer(options.bundle, {}, async (server) => {
+      const questions = join(folder, 'questions.json');
+      await writeFile(
+        questions,
+        JSON.stringify(await rankQuestions(server.url, QUESTIONS, options.candidates)),
+      );
+      return await rounds(options, server, echo.ready.url, questions);
+    });
+  } finally {
+    await stop(echo.child);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function rounds(
+  options: HopOptions,
+  server: BenchServer,
+  echoUrl: string,
+  questions: string,
+): Promise<HopRound[]> {
+  const random = createRandom(options.seed);
+  const load = (url: string, variant: string, seconds: number): Promise<ClosedResult> =>
+    runScript<ClosedResult>('bench/serving/generator.js', [
+      JSON.stringify({
+        url,
+        path: '/v1/rank',
+        headers: { 'x-whittle-pipeline': variant },
+        questions,
+        connections: options.connections,
+        seconds,
+      } satisfies ClosedLoop),
+    ]);
+  const bare = async (variant: string, requestsPerRun: number): Promise<BareResult> => {
+    const { bundle, seconds } = options;
+    const loop: BareLoop = { bundle, variant, questions, requestsPerRun, seconds };
+    // The other core is as busy as while the server is measured.
+    const [result] = await Promise.all([
+      runScript<BareResult>('bench/serving/bare-loop.js', [JSON.stringify(loop)]),
+      load(echoUrl, variant, seconds + 1),
+    ]);
+    return result;
+  };
+  const done: HopRound[] = [];
+  for (const variant of options.variants) await load(server.url, variant, WARM_UP_SECONDS);
+  for (let round = 0; round < options.rounds; round++) {
+    for (const place of shuffle(Array.from(options.variants.keys()), random)) {
+      const variant = must(options.variants[place], 'variant');
+      const served = await serve(server, variant, () => load(server.url, variant, options.seconds));
+      const alone = await bare(variant, 1);
+      const batched = await bare(variant, Math.max(1, Math.round(served.requestsPerRun)));
+      done.push({ variant, server: served, bare: alone, bareBatched: batched });
+      options.note(
+        `${round + 1}/${options.rounds} ${variant}: ${served.cpuMicrosPerRequest.toFixed(0)} CPU-µs a request, ${served.requestsPerRun.toFixed(1)} a run; bare ${alone.cpuMicrosPerRequest.toFixed(0)}, batched ${batched.cpuMicrosPerRequest.toFixed(0)}`,
+      );
+    }
+  }
+  return done;
+}
+
+async function serve(
+  server: BenchServer,
+  variant: string,
+  load: () => Promise<ClosedResult>,
+): Promise<HopRound['server']> {
+  const batchesBefore = await batches(server.url, variant);
+  const cpuBefore = treeCpuSeconds(server.pid);
+  const result = await load();
+  const cpuSeconds = cpuBetween(cpuBefore, treeCpuSeconds(server.pid));
+  const batchesAfter = await batches(server.url, variant);
+  if (result.failures > 0) throw new Error(`${result.failures} requests to ${variant} failed`);
+  return {
+    ...result,
+    cpuMicrosPerRequest: (cpuSeconds * 1e6) / result.answers,
+    requestsPerRun: (batchesAfter.jobs - batchesBefore.jobs) / (batchesAfter.runs - batchesBefore.runs),
+  };
+}
+
+async function batches(url: string, variant: string): Promise<{ jobs: number; runs: number }> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const valueOf = (name: string): number =>
+    Number(new RegExp(`^${name}\\{runner="${variant}"\\} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+  return { jobs: valueOf('whittle_batch_jobs_sum'), runs: valueOf('whittle_batch_jobs_count') };
+}

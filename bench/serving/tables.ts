@@ -1,0 +1,41 @@
+import { must } from '../../src/core/index.js';
+import { markdownTable } from '../../src/evaluation/index.js';
+import type { HopRound } from './hop.js';
+
+/** Median with the range of all rounds. */
+function spread(values: readonly number[], digits: number): string {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (place: number): string => must(sorted[place], 'value').toFixed(digits);
+  const last = sorted.length - 1;
+  return `${at(Math.floor(last / 2))} [${at(0)}, ${at(last)}]`;
+}
+
+/** One line a variant: what a request costs, what the bare loop costs, and their ratio a round. */
+export function hopTable(rounds: readonly HopRound[]): string {
+  const variants = [...new Set(rounds.map(({ variant }) => variant))];
+  const column = (
+    header: string,
+    digits: number,
+    value: (round: HopRound) => number,
+  ): { header: string; cell: (variant: string) => string } => ({
+    header,
+    cell: (variant) => spread(rounds.filter((round) => round.variant === variant).map(value), digits),
+  });
+  return markdownTable(
+    [
+      { header: 'variant', cell: (variant) => variant },
+      column('requests/s', 0, ({ server }) => server.requestsPerSecond),
+      column('requests a run', 1, ({ server }) => server.requestsPerRun),
+      column('CPU-µs a request', 0, ({ server }) => server.cpuMicrosPerRequest),
+      column('bare loop, CPU-µs', 0, ({ bare }) => bare.cpuMicrosPerRequest),
+      column('ratio', 2, ({ server, bare }) => server.cpuMicrosPerRequest / bare.cpuMicrosPerRequest),
+      column('bare loop in the same batches', 0, ({ bareBatched }) => bareBatched.cpuMicrosPerRequest),
+      column(
+        'ratio',
+        2,
+        ({ server, bareBatched }) => server.cpuMicrosPerRequest / bareBatched.cpuMicrosPerRequest,
+      ),
+    ],
+    variants,
+  );
+}
