@@ -47,10 +47,30 @@ export function mergePairs(a: PairStatistics, b: PairStatistics): PairStatistics
 }
 
 /** The statistics with one more user. @throws STATISTIC_UNDEFINED where a number is not finite. */
-function addPair(statistics: PairStatistics, x: number, y: number): PairStatistics {
+export function addPair(statistics: PairStatistics, x: number, y: number): PairStatistics {
   if (!Number.isFinite(x) || !Number.isFinite(y))
     throw undefinedStatistic('Both numbers of a pair must be finite.', { x, y });
   return mergePairs(statistics, { ...emptyPairs, count: 1, meanX: x, meanY: y });
+}
+
+/**
+ * The statistics without a user who was added with this pair: the inverse of {@link addPair}, so that a user whose sums
+ * grow is replaced in constant time.
+ */
+export function removePair(statistics: PairStatistics, x: number, y: number): PairStatistics {
+  const count = statistics.count - 1;
+  if (count <= 0) return emptyPairs;
+  const meanX = statistics.meanX - (x - statistics.meanX) / count;
+  const meanY = statistics.meanY - (y - statistics.meanY) / count;
+  const weight = count / statistics.count;
+  return {
+    count,
+    meanX,
+    meanY,
+    squaredX: Math.max(0, statistics.squaredX - (x - meanX) ** 2 * weight),
+    squaredY: Math.max(0, statistics.squaredY - (y - meanY) ** 2 * weight),
+    product: statistics.product - (x - meanX) * (y - meanY) * weight,
+  };
 }
 
 /** The statistics of `pairs` of [x, y]. @throws STATISTIC_UNDEFINED where a number is not finite. */

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createRandom, type Random } from '../../src/core/index.js';
 import {
+  addPair,
   confidenceInterval,
   contrastEstimate,
   difference,
@@ -13,6 +14,7 @@ import {
   pairStatistics,
   ratioEstimate,
   relativeLift,
+  removePair,
   type Estimate,
   type PairStatistics,
 } from '../../src/statistics/index.js';
@@ -33,6 +35,20 @@ describe('pair statistics', () => {
         const pooled = pairStatistics([...left, ...right]);
         for (const key of Object.keys(pooled) as (keyof PairStatistics)[])
           expectClose(merged[key], pooled[key], pooled.squaredX + pooled.squaredY);
+      }),
+    );
+  });
+
+  it('lose a user as if there had been no such pair', () => {
+    fc.assert(
+      fc.property(pairs, number, number, (values, x, y) => {
+        const before = pairStatistics(values);
+        const more = addPair(before, x, y);
+        const after = removePair(more, x, y);
+        for (const key of Object.keys(before) as (keyof PairStatistics)[])
+          expectClose(after[key], before[key], more.squaredX + more.squaredY + 1e6);
+        expect(after.squaredX).toBeGreaterThanOrEqual(0);
+        expect(after.squaredY).toBeGreaterThanOrEqual(0);
       }),
     );
   });
