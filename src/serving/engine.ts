@@ -1,5 +1,11 @@
-import { toWhittleError, WhittleError, type Log, type ServerConfig } from '../core/index.js';
-import { createExperiments, type Experiments } from '../experiments/index.js';
+import {
+  toWhittleError,
+  WhittleError,
+  type ExperimentConfig,
+  type Log,
+  type ServerConfig,
+} from '../core/index.js';
+import { createExperiments, runningExperiment, type Experiments } from '../experiments/index.js';
 import { openStore, type Store } from '../store/index.js';
 import { buildAnswer } from './answer.js';
 import type { OpenBundle } from './bundle.js';
@@ -74,6 +80,8 @@ export class BundleEngine implements Engine {
   readonly #observers: Observers;
   readonly #recorder: Recorder;
   #generation: Generation;
+  /** Takes the place of the bundle's. */
+  #defaultPipeline: string | undefined;
   #closing = false;
 
   constructor(
@@ -149,6 +157,23 @@ export class BundleEngine implements Engine {
     return this.#experiments.report();
   }
 
+  experimentConfigs(): readonly ExperimentConfig[] {
+    return this.#experiments.configs();
+  }
+
+  setExperiments(configs: readonly ExperimentConfig[]): void {
+    for (const { arms } of configs) for (const { pipeline } of arms) this.fleet.pipeline(pipeline);
+    this.#experiments.replace(configs);
+  }
+
+  defaultPipeline(): string {
+    return this.#defaultPipeline ?? this.bundle.manifest.defaultPipeline;
+  }
+
+  setDefaultPipeline(name: string): void {
+    this.#defaultPipeline = this.fleet.pipeline(name).name;
+  }
+
   pipelines(): readonly string[] {
     return [...this.fleet.pipelines.keys()];
   }
@@ -160,8 +185,8 @@ export class BundleEngine implements Engine {
 
   /** Pipelines that unforced requests can meet. A variant that takes no traffic does not make the server unready. */
   #trafficPipelines(): string[] {
-    const running = this.#config.experiments.find(({ enabled }) => enabled);
-    return [this.bundle.manifest.defaultPipeline, ...(running?.arms ?? []).map(({ pipeline }) => pipeline)];
+    const running = runningExperiment(this.#experiments.configs());
+    return [this.defaultPipeline(), ...(running?.arms ?? []).map(({ pipeline }) => pipeline)];
   }
 
   onObservation(listener: (observation: Observation) => void): void {
@@ -181,7 +206,7 @@ export class BundleEngine implements Engine {
     try {
       if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
       const generation = this.#generation;
-      route = routeRequest(generation, this.#experiments, request);
+      route = routeRequest(generation, this.#experiments, request, this.#defaultPipeline);
       return await this.#serveRouted(generation, route, endpoint, request, k, startedAt, run);
     } catch (thrown) {
       const { code } = toWhittleError(thrown);

@@ -14,15 +14,17 @@ export interface Route {
 
 /**
  * The pipeline of a request: the forced one, its arm's, or the default. A forced request takes part in no experiment.
+ * @param defaultPipeline where the bundle's own does not hold.
  * @throws NOT_FOUND
  */
 export function routeRequest(
   { bundle, fleet }: Generation,
   experiments: Experiments,
   { forcedPipeline, user }: AnyRequest,
+  defaultPipeline = bundle.manifest.defaultPipeline,
 ): Route {
   if (forcedPipeline !== undefined) return { pipeline: fleet.pipeline(forcedPipeline) };
   const assignment = user === undefined ? undefined : experiments.assign(user);
   if (assignment !== undefined) return { pipeline: fleet.pipeline(assignment.pipeline), assignment };
-  return { pipeline: fleet.pipeline(bundle.manifest.defaultPipeline) };
+  return { pipeline: fleet.pipeline(defaultPipeline) };
 }

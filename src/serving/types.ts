@@ -1,3 +1,4 @@
+import type { ExperimentConfig } from '../core/index.js';
 import type { RunnerProcessStatus } from '../runtime/index.js';
 
 /** Stage timings of one answer, milliseconds. */
@@ -153,6 +154,17 @@ export interface Engine {
   /** Every runner, rankers first, with its process's cost. */
   runners(): Promise<readonly RunnerStatus[]>;
   experiments(): readonly ExperimentStatus[];
+  /** The experiments as they are configured now. */
+  experimentConfigs(): readonly ExperimentConfig[];
+  /**
+   * Replaces all experiments in one step; counters of arms that stay are kept.
+   * @throws NOT_FOUND where an arm's pipeline is not served, CONFIG_INVALID; nothing is changed then.
+   */
+  setExperiments(configs: readonly ExperimentConfig[]): void;
+  /** The pipeline of requests outside experiments: the one set, else what the bundle says. */
+  defaultPipeline(): string;
+  /** @throws NOT_FOUND where it is not served. */
+  setDefaultPipeline(name: string): void;
   /** Ids of users whose histories the bundle brings, in its order, at most `limit`; for demos and load tests. */
   knownUsers(limit: number): readonly string[];
   /** How many events the histories of these users hold, in the same order: what their share of traffic is. */
