@@ -100,9 +100,7 @@ function openRankers(
   const { contract } = manifest;
   if (contract === undefined) return new Map();
   const served = Object.entries(manifest.variants).filter(([name]) => chosen?.includes(name) ?? true);
-  return new Map(
-    served.map(([name, { file }]) => [name, openRanker(bundle, name, file, contract, options)]),
-  );
+  return new Map(served.map(([name, { file }]) => [name, openRanker(bundle, name, file, contract, options)]));
 }
 
 function openRanker(
