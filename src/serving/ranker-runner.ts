@@ -1,7 +1,7 @@
 /** Entry script of a ranker's runner: one variant's session. Feeds in, the score output out. */
-import { must, type InputBinding } from '../core/index.js';
+import type { InputBinding } from '../core/index.js';
 import { hostRunner, openSession } from '../runtime/index.js';
-import { checkContract } from './contract-check.js';
+import { checkContract, checkOutput, outputOf } from './contract-check.js';
 
 /** What the gateway passes at the start. */
 export interface RankerSpec {
@@ -15,11 +15,14 @@ hostRunner(async (given) => {
   const spec = given as RankerSpec;
   const session = await openSession(spec.modelPath, { threads: spec.threads, flushDenormals: true });
   checkContract(spec.modelPath, session.inputs, spec.inputs);
+  checkOutput(spec.modelPath, session.outputs, spec.output);
   return {
     handle: async ({ tensors }) => {
       const startedAt = performance.now();
       const outputs = await session.run(tensors, [spec.output]);
-      const scores = must(outputs[spec.output], `output ${spec.output}`);
+      // Per-candidate inputs have the most rows.
+      const rows = Math.max(...Object.values(tensors).map(({ dims }) => dims[0] ?? 1));
+      const scores = outputOf(spec.modelPath, outputs, spec.output, rows);
       return { meta: { runMs: performance.now() - startedAt }, tensors: { scores } };
     },
     close: () => session.release(),

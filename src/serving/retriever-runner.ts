@@ -24,7 +24,7 @@ import {
   type RunnerRequest,
   type RunnerResponse,
 } from '../runtime/index.js';
-import { checkContract } from './contract-check.js';
+import { checkContract, checkOutput, outputOf } from './contract-check.js';
 
 /** What the gateway passes at the start. */
 export interface RetrieverRunnerSpec {
@@ -43,8 +43,12 @@ async function openTower({ directory, retriever, threads }: RetrieverRunnerSpec)
   const path = join(directory, retriever.file);
   const session = await openSession(path, { threads, flushDenormals: true });
   checkContract(path, session.inputs, retriever.inputs);
-  return async (tensors) =>
-    must((await session.run(tensors, [retriever.output]))[retriever.output], retriever.output);
+  checkOutput(path, session.outputs, retriever.output);
+  return async (tensors) => {
+    const requests = Math.max(...Object.values(tensors).map(({ dims }) => dims[0] ?? 1));
+    const outputs = await session.run(tensors, [retriever.output]);
+    return outputOf(path, outputs, retriever.output, requests * retriever.index.dimensions);
+  };
 }
 
 function answer({ rows, scores }: SearchResult, count: number, k: number): RunnerResponse {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { InputBinding, ValueSpec } from '../../src/core/index.js';
-import { checkContract } from '../../src/serving/contract-check.js';
+import { float32, type InputBinding, type ValueSpec } from '../../src/core/index.js';
+import { checkContract, checkOutput, outputOf } from '../../src/serving/contract-check.js';
 
 const model: ValueSpec[] = [
   { name: 'history', dtype: 'int64', dims: ['requests', 8] },
@@ -46,4 +46,25 @@ test.each<[what: string, bindings: InputBinding[], field: string, expected: stri
       details: { file: 'm.onnx', field, expected, found },
     }),
   );
+});
+
+test('the output must be there, and float32', () => {
+  const outputs: ValueSpec[] = [
+    { name: 'score', dtype: 'float32', dims: ['candidates'] },
+    { name: 'order', dtype: 'int64', dims: ['candidates'] },
+  ];
+  checkOutput('m.onnx', outputs, 'score');
+  expect(() => {
+    checkOutput('m.onnx', outputs, 'order');
+  }).toThrow(/output order.*expected float32, found int64/);
+  expect(() => {
+    checkOutput('m.onnx', outputs, 'none');
+  }).toThrow(/output none.*found outputs score, order/);
+});
+
+test('an output of another size than was asked for is not sent on', () => {
+  const score = float32(new Float32Array(6), [3, 2]);
+  expect(outputOf('m.onnx', { score }, 'score', 6)).toBe(score);
+  expect(() => outputOf('m.onnx', { score }, 'score', 3)).toThrow(/expected 3 elements, found \[3, 2\]/);
+  expect(() => outputOf('m.onnx', {}, 'score', 3)).toThrow(/found nothing/);
 });
