@@ -6,6 +6,7 @@ import {
   type Tensor,
   type TensorMap,
 } from '../core/index.js';
+import { fillRows, writeRows, type Values } from './rows-kernel.js';
 
 /** What the inputs of one request are made from. */
 export interface RequestContext {
@@ -30,8 +31,6 @@ export interface ItemFeatures {
   /** float32 `[rows, width]`. */
   table(binding: InputBinding): { readonly values: Float32Array; readonly width: number };
 }
-
-type Values = Float32Array | Float64Array | Int32Array | BigInt64Array;
 
 /** An empty buffer of an input's element type. */
 function allocate(dtype: DataType, length: number): Values {
@@ -62,14 +61,13 @@ function requestTensor(binding: InputBinding, context: RequestContext): Tensor {
   const { source, dtype, dims } = binding;
   switch (source.from) {
     case 'history': {
-      const data = allocate(dtype, source.maxLength);
-      if (source.pad !== 0) for (let slot = 0; slot < data.length; slot++) put(data, slot, source.pad);
-      const recent = context.history.slice(-source.maxLength);
-      const first = source.maxLength - recent.length;
-      recent.forEach((row, place) => {
-        put(data, first + place, row + source.offset);
-      });
-      return { dtype, dims: [1, source.maxLength], data };
+      const { maxLength, offset, pad } = source;
+      const data = allocate(dtype, maxLength);
+      const { history } = context;
+      const kept = Math.min(history.length, maxLength);
+      if (pad !== 0) fillRows(data, 0, maxLength - kept, pad);
+      writeRows(data, maxLength - kept, history, history.length - kept, history.length, offset);
+      return { dtype, dims: [1, maxLength], data };
     }
     case 'time': {
       const data = allocate(dtype, 1);
@@ -120,15 +118,14 @@ function carriedTensor(
 function candidateTensor(binding: InputBinding, context: CandidateContext, features: ItemFeatures): Tensor {
   const { source, dtype, dims } = binding;
   const count = context.rows.length;
-  if (source.from === 'candidate' || source.from === 'retrieval') {
+  if (source.from === 'candidate') {
     const data = allocate(dtype, count);
-    for (let index = 0; index < count; index++) {
-      const value =
-        source.from === 'candidate'
-          ? must(context.rows[index], 'row') + source.offset
-          : context.retrievalScores[index];
-      put(data, index, must(value, 'value'));
-    }
+    writeRows(data, 0, context.rows, 0, count, source.offset);
+    return { dtype, dims: [count, ...dims.slice(1).map(Number)], data };
+  }
+  if (source.from === 'retrieval') {
+    const data = allocate(dtype, count);
+    copyRow(context.retrievalScores, 0, data, 0, count);
     return { dtype, dims: [count, ...dims.slice(1).map(Number)], data };
   }
   const { values, width } = features.table(binding);
@@ -149,8 +146,10 @@ function copyRow(from: Float32Array, start: number, to: Values, at: number, widt
  * @throws INPUT_INVALID naming the field.
  */
 export function bindRequest(bindings: readonly InputBinding[], context: RequestContext): TensorMap {
-  const bound = bindings.filter(({ per }) => per === 'request');
-  return Object.fromEntries(bound.map((binding) => [binding.name, requestTensor(binding, context)]));
+  const tensors: Record<string, Tensor> = {};
+  for (const binding of bindings)
+    if (binding.per === 'request') tensors[binding.name] = requestTensor(binding, context);
+  return tensors;
 }
 
 /** The tensors of all inputs bound per candidate, one row a candidate. `request_index` is left to the batch. */
@@ -159,8 +158,10 @@ export function bindCandidates(
   context: CandidateContext,
   features: ItemFeatures,
 ): TensorMap {
-  const bound = bindings.filter(({ per, source }) => per === 'candidate' && source.from !== 'request_index');
-  return Object.fromEntries(
-    bound.map((binding) => [binding.name, candidateTensor(binding, context, features)]),
-  );
+  const tensors: Record<string, Tensor> = {};
+  for (const binding of bindings) {
+    if (binding.per === 'candidate' && binding.source.from !== 'request_index')
+      tensors[binding.name] = candidateTensor(binding, context, features);
+  }
+  return tensors;
 }

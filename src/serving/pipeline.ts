@@ -175,13 +175,15 @@ function wrongQuery(field: string, reason: string): WhittleError {
 
 /** The first `count` candidates that are not excluded. */
 function without({ rows, scores }: Candidates, exclude: ReadonlySet<number>, count: number): Candidates {
-  const kept = Array.from(rows.keys())
-    .filter((place) => !exclude.has(must(rows[place], 'row')))
-    .slice(0, count);
-  return {
-    rows: Int32Array.from(kept, (place) => must(rows[place], 'row')),
-    scores: Float32Array.from(kept, (place) => must(scores[place], 'score')),
-  };
+  const kept: Candidates = { rows: new Int32Array(count), scores: new Float32Array(count) };
+  let size = 0;
+  for (let place = 0; place < rows.length && size < count; place++) {
+    const row = must(rows[place], 'row');
+    if (exclude.has(row)) continue;
+    kept.rows[size] = row;
+    kept.scores[size++] = must(scores[place], 'score');
+  }
+  return { rows: kept.rows.subarray(0, size), scores: kept.scores.subarray(0, size) };
 }
 
 /** Orders candidates by (1 − weight) × retrieval + weight × ranker; a weight of 1 is the ranker's own scores. */
@@ -229,11 +231,14 @@ export function rankJob(
 }
 
 function cut(rows: Int32Array, scores: Float32Array, k: number): Pick<Ranked, 'rows' | 'scores'> {
-  const order = Array.from(topK(scores, k));
-  return {
-    rows: order.map((place) => must(rows[place], 'row')),
-    scores: order.map((place) => must(scores[place], 'score')),
-  };
+  const order = topK(scores, k);
+  const best = { rows: new Array<number>(order.length), scores: new Array<number>(order.length) };
+  for (let rank = 0; rank < order.length; rank++) {
+    const place = must(order[rank], 'place');
+    best.rows[rank] = must(rows[place], 'row');
+    best.scores[rank] = must(scores[place], 'score');
+  }
+  return best;
 }
 
 function notOffered(pipeline: string, endpoint: string): WhittleError {

@@ -6,6 +6,8 @@ import type { RankRequest, RecommendRequest, SearchRequest } from './types.js';
 
 export type AnyRequest = RecommendRequest | SearchRequest | RankRequest;
 
+const NONE: ReadonlySet<number> = new Set();
+
 /**
  * A request with its ids as rows of the catalogue and its history at hand.
  * @param deadlineAt on the `performance.now()` clock.
@@ -31,7 +33,7 @@ export function prepareRequest(
     inputs: { ...request.inputs, ...(queryVector === undefined ? {} : { query_vector: queryVector }) },
     ...(query === undefined ? {} : { query }),
     deadlineAt,
-    exclude: request.includeSeen === true ? new Set() : new Set(history),
+    exclude: request.includeSeen === true || 'items' in request ? NONE : new Set(history),
   };
 }
 
