@@ -17,6 +17,7 @@ interface ServeOptions {
   readonly config?: string;
   readonly host?: string;
   readonly port?: number;
+  readonly verify?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -34,6 +35,7 @@ export function serveCommand(program: Command): void {
     )
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
     .option('--port <port>', 'port to listen on, 0 for any free one (default: 8080)', parseWholeNumber)
+    .option('--verify', 'read every file and try out every model, also those that an earlier start checked')
     .option('--quiet', 'no log lines')
     .option('--json', 'print one line {"event":"listening","url":…,"pid":…} when ready')
     .addHelpText(
@@ -62,12 +64,13 @@ async function serve(bundle: string | undefined, options: ServeOptions): Promise
 /** Flags win over the file, the file over the defaults. */
 async function serveConfig(
   bundle: string | undefined,
-  { config: path, host, port }: ServeOptions,
+  { config: path, host, port, verify }: ServeOptions,
 ): Promise<ServerConfig> {
   const base = path === undefined ? completeConfig({}) : await readConfig(path);
   const config = {
     ...base,
     ...(bundle === undefined ? {} : { bundle }),
+    verify: verify ?? base.verify,
     server: {
       ...base.server,
       ...(host === undefined ? {} : { host }),

@@ -49,6 +49,7 @@ const configSchema = {
   required: [],
   properties: {
     bundle: { ...text, default: 'models/demo' },
+    verify: { type: 'boolean', default: false },
     server: section({
       host: { ...text, default: '127.0.0.1' },
       port: count(8080, 65_535, 0),

@@ -1,6 +1,8 @@
 /** The server's configuration file (YAML or JSON). Every field has a default; see `docs/configuration.md`. */
 export interface ServerConfig {
   readonly bundle: string;
+  /** Read and try out everything at each start, whatever earlier starts found. */
+  readonly verify: boolean;
   readonly server: {
     readonly host: string;
     readonly port: number;

@@ -14,8 +14,6 @@ export interface GenerationOptions {
   readonly log: Log;
   /** Variants to start; default: all of the bundle. */
   readonly variants?: readonly string[];
-  /** Checks every file and model again, whatever earlier starts found; default false. */
-  readonly verify?: boolean;
   readonly observe: (observation: Observation) => void;
 }
 
@@ -101,8 +99,8 @@ export class Generation {
 }
 
 /** The bundle, verified and its models tried out, as far as the record of earlier starts does not say so already. */
-async function openVerified({ config, log, variants, verify }: GenerationOptions): Promise<OpenBundle> {
-  const record = await VerificationRecord.open(config.store.path, { fresh: verify ?? false, log });
+async function openVerified({ config, log, variants }: GenerationOptions): Promise<OpenBundle> {
+  const record = await VerificationRecord.open(config.store.path, { fresh: config.verify, log });
   const bundle = await openBundle(config.bundle, record);
   await admitModels(bundle, { runners: config.runners, log, record, variants });
   await record.save();
