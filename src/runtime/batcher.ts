@@ -26,7 +26,16 @@ export interface BatcherOptions<Job, Result> {
   /** Bounds the jobs that wait or run, idle ones not counted; it is told of each run that gave outcomes. */
   readonly admission?: ConcurrencyLimit;
   /** Called after each run that gave outcomes. */
-  onBatch?(batch: { readonly jobs: number; readonly cost: number; readonly runMs: number }): void;
+  onBatch?(batch: BatchOutcome): void;
+}
+
+/** A run that gave outcomes. */
+export interface BatchOutcome {
+  readonly jobs: number;
+  readonly cost: number;
+  readonly runMs: number;
+  /** Time its oldest job waited; 0 for an idle job, which waits for nothing that anybody wants. */
+  readonly queueMs: number;
 }
 
 export interface JobLimits {
@@ -98,6 +107,12 @@ export class Batcher<Job, Result> {
   /** Jobs that wait, idle ones not counted. */
   get queued(): number {
     return this.#waiting.length;
+  }
+
+  /** Time that the oldest waiting job has waited, idle ones not counted; 0 where none waits. */
+  get oldestWaitMs(): number {
+    const oldest = this.#waiting.peek();
+    return oldest === undefined ? 0 : performance.now() - oldest.submittedAt;
   }
 
   /** Whether `submit` would refuse a job now. */
@@ -308,7 +323,8 @@ export class Batcher<Job, Result> {
       else entry.resolve({ result: outcome, queueMs: startedAt - entry.submittedAt, runMs });
       cost += entry.cost;
     }
-    this.#options.onBatch?.({ jobs: batch.length, cost, runMs });
+    const queueMs = idle ? 0 : startedAt - must(batch.at(0), 'the oldest job').submittedAt;
+    this.#options.onBatch?.({ jobs: batch.length, cost, runMs, queueMs });
   }
 
   #observe(batch: Batch<Job, Result>, finishedAt: number): void {

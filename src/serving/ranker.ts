@@ -56,6 +56,16 @@ export class Ranker {
     return this.#queue.saturated;
   }
 
+  /** Time that the oldest waiting request has waited; 0 where none waits. */
+  oldestWaitMs(): number {
+    return this.#queue.oldestWaitMs;
+  }
+
+  /** Expected time of a run of so many candidates, by the runs so far; 0 before the first. */
+  predictMs(rows: number): number {
+    return this.#queue.predictMs(rows);
+  }
+
   status(): ReturnType<RunnerQueue<RankJob, Float32Array>['status']> {
     return this.#queue.status();
   }

@@ -8,6 +8,8 @@ export interface BatchReport {
   readonly jobs: number;
   readonly rows: number;
   readonly runMs: number;
+  /** Time its oldest request waited; 0 for a shadow. */
+  readonly queueMs: number;
 }
 
 /** What all runners of a server share. */

@@ -63,9 +63,9 @@ export class RunnerQueue<Job, Result> {
       ...(overload.adaptive
         ? { admission: new ConcurrencyLimit({ targetMs: wantedMs, lanes, maximum }) }
         : {}),
-      onBatch: ({ jobs, cost, runMs }) => {
+      onBatch: ({ jobs, cost, runMs, queueMs }) => {
         this.#learn(jobs, cost, runMs);
-        onBatch({ runner: name, jobs, rows: cost, runMs });
+        onBatch({ runner: name, jobs, rows: cost, runMs, queueMs });
       },
     });
   }
@@ -88,6 +88,16 @@ export class RunnerQueue<Job, Result> {
   /** Whether a job would be refused now. */
   get saturated(): boolean {
     return this.#batcher.saturated;
+  }
+
+  /** Time that the oldest waiting job has waited; 0 where none waits. */
+  get oldestWaitMs(): number {
+    return this.#batcher.oldestWaitMs;
+  }
+
+  /** Expected time of a run of this cost, by the runs so far; 0 before the first. */
+  predictMs(cost: number): number {
+    return this.#cost.predictMs(cost);
   }
 
   /** What a runner said of itself at its start; empty while none is ready. */

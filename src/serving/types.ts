@@ -192,6 +192,8 @@ export type Observation =
       readonly jobs: number;
       readonly rows: number;
       readonly runMs: number;
+      /** Time its oldest request waited; 0 for a shadow. */
+      readonly queueMs: number;
     }
   | {
       readonly kind: 'shadow';

@@ -92,9 +92,30 @@ describe('Batcher', () => {
     runs[1]?.finish();
     expect(await second).toEqual({ result: 'B', queueMs: 30, runMs: 12 });
     expect(onBatch.mock.calls).toEqual([
-      [{ jobs: 1, cost: 1, runMs: 30 }],
-      [{ jobs: 1, cost: 3, runMs: 12 }],
+      [{ jobs: 1, cost: 1, runMs: 30, queueMs: 0 }],
+      [{ jobs: 1, cost: 3, runMs: 12, queueMs: 30 }],
     ]);
+  });
+
+  it('knows how long the oldest job has waited; idle ones wait for nothing', async () => {
+    const onBatch = vi.fn();
+    const { batcher, runs } = gatedBatcher({ onBatch });
+    void batcher.submit('a', limits);
+    void batcher.submitWhenIdle('idle', limits);
+    await turn();
+    vi.advanceTimersByTime(5);
+    expect(batcher.oldestWaitMs).toBe(0);
+    void batcher.submit('b', limits);
+    vi.advanceTimersByTime(4);
+    void batcher.submit('c', limits);
+    vi.advanceTimersByTime(3);
+    expect(batcher.oldestWaitMs).toBe(7);
+    for (const place of [0, 1, 2]) {
+      runs[place]?.finish();
+      await turn();
+    }
+    expect(batcher.oldestWaitMs).toBe(0);
+    expect(onBatch.mock.calls.map(([{ queueMs }]: [{ queueMs: number }]) => queueMs)).toEqual([0, 7, 0]);
   });
 
   it('refuses jobs over the limit and serves the others', async () => {
