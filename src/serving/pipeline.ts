@@ -29,6 +29,8 @@ export interface PipelineRequest extends RequestContext {
 /** The candidates as the ranker got them, and the scores it gave. */
 export interface Ranking {
   readonly variant: string;
+  /** Catalogue rows of the candidates. */
+  readonly rows: Int32Array;
   readonly job: RankJob;
   readonly scores: Float32Array;
 }
@@ -208,7 +210,7 @@ async function rankFound(
     ...cut(candidates.rows, scores, request.k),
     source,
     variant: ranker.variant,
-    ranking: { variant: ranker.variant, job, scores: served.result },
+    ranking: { variant: ranker.variant, rows: candidates.rows, job, scores: served.result },
     retrieveMs,
     rankMs: performance.now() - startedAt,
     queueMs: queueMs + served.queueMs,
