@@ -2,7 +2,7 @@ import { createRandom, must, shuffle, WhittleError } from '../src/core/index.js'
 import type { LoadedEndpoint } from './options.js';
 
 export interface BodySource {
-  readonly endpoint: LoadedEndpoint;
+  readonly endpoint: Exclude<LoadedEndpoint, 'rank'>;
   /** Users whom the server knows a history of. May be empty for search. */
   readonly users: readonly string[];
   /** Search only. */

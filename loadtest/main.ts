@@ -1,21 +1,64 @@
-/** `npm run loadtest`. Exit codes: 0 done, 1 failed or error responses, 2 wrong use, 130 interrupted. */
-import { basename, join, resolve } from 'node:path';
+/** `npm run loadtest`. Exit codes: 0 done, 1 failed, void or error responses, 2 wrong use, 130 interrupted. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { CommanderError } from 'commander';
 import { toWhittleError, WhittleError } from '../src/core/index.js';
+import { runOpenLoopTest } from './open-loop/run.js';
 import { parseOptions, type LoadOptions } from './options.js';
-import { formatMarkdown, saveReport, totalErrors } from './report.js';
-import { runLoadtest } from './run.js';
+import { documentMarkdown } from './report/document.js';
+import { documentHtml } from './report/html.js';
+import { formatMarkdown, totalErrors } from './report.js';
+import { runClosedLoop, type RunContext } from './run.js';
 
 const INTERRUPTED = 130;
 
+/** What a run leaves: texts by the ending of their file, and why the exit code must be 1. */
+interface Outcome {
+  readonly files: Readonly<Record<'md' | 'json', string> & Partial<Record<'html', string>>>;
+  readonly problem?: string;
+}
+
 async function main(args: readonly string[], interrupted: Promise<never>): Promise<number> {
   const options = parseOptions(args);
-  const report = await runLoadtest(options, { command: commandOf(args), note, interrupted });
-  process.stdout.write(formatMarkdown(report));
-  note(`Saved ${(await saveReport(report, options.out ?? defaultOut(options))).join(' and ')}`);
+  const context = { command: commandOf(args), note, interrupted };
+  const run = options.mode === 'closed-loop' ? closedLoop : openLoop;
+  const { files, problem } = await run(options, context);
+  process.stdout.write(files.md);
+  note(`Saved ${(await save(files, options.out ?? defaultOut(options))).join(', ')}`);
+  if (problem !== undefined) note(problem);
+  return problem === undefined ? 0 : 1;
+}
+
+async function closedLoop(options: LoadOptions, context: RunContext): Promise<Outcome> {
+  const report = await runClosedLoop(options, context);
   const errors = totalErrors(report);
-  if (errors > 0) note(`${errors} requests were not answered with 2xx`);
-  return errors > 0 ? 1 : 0;
+  return {
+    files: { md: formatMarkdown(report), json: jsonOf(report) },
+    ...(errors > 0 ? { problem: `${errors} requests were not answered with 2xx` } : {}),
+  };
+}
+
+async function openLoop(options: LoadOptions, context: RunContext): Promise<Outcome> {
+  const { document, data, problem } = await runOpenLoopTest(options, context);
+  return {
+    files: { md: documentMarkdown(document), json: jsonOf(data), html: documentHtml(document) },
+    ...(problem === undefined ? {} : { problem }),
+  };
+}
+
+function jsonOf(data: unknown): string {
+  return `${JSON.stringify(data, null, 2)}\n`;
+}
+
+/** Writes `<out>.<ending>` for each text and answers the paths. */
+async function save(files: Outcome['files'], out: string): Promise<readonly string[]> {
+  await mkdir(dirname(out), { recursive: true });
+  const saved: string[] = [];
+  for (const [ending, text] of Object.entries(files)) {
+    await writeFile(`${out}.${ending}`, text);
+    saved.push(`${out}.${ending}`);
+  }
+  return saved;
 }
 
 function note(line: string): void {
@@ -27,9 +70,11 @@ function commandOf(args: readonly string[]): string {
   return ['npm run loadtest', ...(quoted.length > 0 ? ['--', ...quoted] : [])].join(' ');
 }
 
-function defaultOut({ url, bundle, endpoint }: LoadOptions): string {
+/** Named after the bundle, the mode, and the endpoint where it is another than recommend. */
+function defaultOut({ url, bundle, mode, mix }: LoadOptions): string {
   const name = url === undefined ? basename(resolve(bundle)) : 'server';
-  return join('loadtest', 'results', endpoint === 'search' ? `${name}-search` : name);
+  const endpoints = mix.map(({ endpoint }) => endpoint).filter((endpoint) => endpoint !== 'recommend');
+  return join('loadtest', 'results', [name, mode, ...endpoints].join('-'));
 }
 
 function exitCodeOf(thrown: unknown): number {

@@ -1,5 +1,3 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { errorCount, type Measurement } from './measurement.js';
 import { remarksOn } from './remarks.js';
 import type { Row, VariantFacts } from './summary.js';
@@ -52,14 +50,6 @@ export function formatMarkdown(report: Report): string {
       .join('\n'),
   ];
   return `${parts.join('\n\n')}\n`;
-}
-
-/** Writes `<out>.md` and `<out>.json` and answers their paths. */
-export async function saveReport(report: Report, out: string): Promise<readonly string[]> {
-  await mkdir(dirname(out), { recursive: true });
-  await writeFile(`${out}.md`, formatMarkdown(report));
-  await writeFile(`${out}.json`, `${JSON.stringify(report, null, 2)}\n`);
-  return [`${out}.md`, `${out}.json`];
 }
 
 function conditionLines(is: Conditions): string {

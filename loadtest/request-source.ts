@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { WhittleError } from '../src/core/index.js';
 import { createBodies } from './bodies.js';
 import { getJson, postJson } from './http-client.js';
-import type { LoadOptions } from './options.js';
+import type { LoadedEndpoint, LoadOptions } from './options.js';
 
 /** The bodies of a run and how many users and queries they come from. */
 export interface RequestSource {
@@ -22,17 +22,26 @@ const MAX_QUERY_CHARACTERS = 512;
  *
  * @throws NOT_FOUND where the server has no `GET /v1/users`; INPUT_INVALID where there is nobody or nothing to ask for.
  */
-export async function prepareRequests(origin: string, options: LoadOptions): Promise<RequestSource> {
-  const { endpoint, k, seed } = options;
+export async function prepareRequests(
+  origin: string,
+  endpoint: Exclude<LoadedEndpoint, 'rank'>,
+  options: LoadOptions,
+): Promise<RequestSource> {
+  const { k, seed } = options;
   const { users } = await getJson<{ users: readonly string[] }>(origin, `/v1/users?limit=${options.users}`);
-  const queries = endpoint === 'search' ? await queriesFor(origin, options, users) : [];
+  const queries = endpoint === 'search' ? await queriesFor(origin, options.queries, users) : [];
   const bodies = createBodies({ endpoint, users, queries, k, seed });
   return { bodies, users: users.length, queries: queries.length };
 }
 
-async function queriesFor(
+/**
+ * The queries of the file at `path`, one a line, or where it is absent titles of what these users are recommended.
+ *
+ * @throws FILE_MISSING.
+ */
+export async function queriesFor(
   origin: string,
-  { queries: path }: LoadOptions,
+  path: string | undefined,
   users: readonly string[],
 ): Promise<readonly string[]> {
   if (path === undefined) return recommendedTitles(origin, users.slice(0, TITLE_REQUESTS));

@@ -1,10 +1,10 @@
-import { cpus, loadavg } from 'node:os';
-import { must, WhittleError } from '../src/core/index.js';
+import { WhittleError } from '../src/core/index.js';
 import { drawInPasses } from './bodies.js';
 import { drive } from './drive.js';
+import { describeMachine, loadAverage } from './machine.js';
 import { getJson, postJson } from './http-client.js';
 import { measurementOf, type Measurement } from './measurement.js';
-import type { LoadOptions } from './options.js';
+import type { LoadedEndpoint, LoadOptions } from './options.js';
 import { planPhases, type Phase } from './phases.js';
 import type { Conditions, Report } from './report.js';
 import { prepareRequests, type RequestSource } from './request-source.js';
@@ -31,15 +31,15 @@ interface TargetServer {
   readonly pipelines: readonly string[];
 }
 
-/** Starts or takes the server, runs every phase and answers the report; error responses are in it and do not throw. */
-export async function runLoadtest(options: LoadOptions, context: RunContext): Promise<Report> {
+/** The closed loop: starts or takes the server, runs every phase and answers the report; error responses are in it and do not throw. */
+export async function runClosedLoop(options: LoadOptions, context: RunContext): Promise<Report> {
   const pipelines = await pipelinesToLoad(options);
   const phases = planPhases(pipelines, options.rounds);
   const totalSeconds = phases.reduce((sum, phase) => sum + secondsOf(phase, options), 0);
   checkLength(totalSeconds);
   return withServer(options, pipelines, context.interrupted, async (origin) => {
-    const loadAverage = must(loadavg()[0], 'load average');
-    const source = await prepareRequests(origin, options);
+    const load = loadAverage();
+    const source = await prepareRequests(origin, closedEndpoint(options), options);
     const server = { origin, pipelines };
     await probe(server, options, source);
     context.note(`${phases.length} phases, about ${totalSeconds} s, against ${origin}`);
@@ -50,7 +50,11 @@ export async function runLoadtest(options: LoadOptions, context: RunContext): Pr
     }
     const { variants } = await getJson<{ variants: readonly VariantFacts[] }>(origin, '/v1/variants');
     const rows = summarise(pipelines, measurements, variants);
-    return { conditions: { ...conditionsOf(options, context, source), loadAverage }, rows, measurements };
+    return {
+      conditions: { ...conditionsOf(options, context, source), loadAverage: load },
+      rows,
+      measurements,
+    };
   });
 }
 
@@ -64,6 +68,11 @@ function checkLength(totalSeconds: number): void {
   );
 }
 
+/** The closed loop has one endpoint, which {@link parseOptions} sees to. */
+function closedEndpoint({ mix }: LoadOptions): Exclude<LoadedEndpoint, 'rank'> {
+  return mix[0]?.endpoint === 'search' ? 'search' : 'recommend';
+}
+
 function secondsOf(phase: Phase, { seconds }: LoadOptions): number {
   return phase.kind === 'warm-up' ? WARM_UP_SECONDS : seconds;
 }
@@ -75,12 +84,12 @@ function headersOf(pipeline: string | undefined): Record<string, string> {
 /** One request of each kind first: a name that the server does not know is told at once and not as thousands of 404s. */
 async function probe(
   { origin, pipelines }: TargetServer,
-  { endpoint, seed }: LoadOptions,
+  options: LoadOptions,
   source: RequestSource,
 ): Promise<void> {
-  const nextBody = drawInPasses(source.bodies, seed);
+  const nextBody = drawInPasses(source.bodies, options.seed);
   for (const pipeline of [...pipelines, undefined])
-    await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline));
+    await postJson(origin, `/v1/${closedEndpoint(options)}`, nextBody(), headersOf(pipeline));
 }
 
 async function measure(
@@ -91,7 +100,7 @@ async function measure(
 ): Promise<Measurement> {
   const before = await readCounters(server.origin);
   const driven = await drive({
-    url: `${server.origin}/v1/${options.endpoint}`,
+    url: `${server.origin}/v1/${closedEndpoint(options)}`,
     headers: headersOf(phase.pipeline),
     nextBody: drawInPasses(bodies, options.seed),
     connections: options.connections,
@@ -110,14 +119,14 @@ async function measure(
 async function drain(
   phase: Phase,
   { origin, pipelines }: TargetServer,
-  { endpoint, seed }: LoadOptions,
+  options: LoadOptions,
   bodies: readonly string[],
 ): Promise<readonly string[]> {
-  const nextBody = drawInPasses(bodies, seed);
+  const nextBody = drawInPasses(bodies, options.seed);
   const answered: string[] = [];
   for (const pipeline of phase.pipeline === undefined ? pipelines : [phase.pipeline]) {
     try {
-      await postJson(origin, `/v1/${endpoint}`, nextBody(), headersOf(pipeline));
+      await postJson(origin, `/v1/${closedEndpoint(options)}`, nextBody(), headersOf(pipeline));
       answered.push(pipeline);
     } catch (thrown) {
       // Refused is as good as answered here: what the queue held is gone either way. A bug of ours is not.
@@ -140,16 +149,13 @@ function conditionsOf(
   { command }: RunContext,
   { bodies, users, queries }: RequestSource,
 ): Omit<Conditions, 'loadAverage'> {
-  const machine = cpus();
   const { url, bundle } = options;
   return {
     command,
     date: new Date().toISOString(),
-    cpu: machine[0]?.model.trim() ?? 'unknown CPU',
-    cores: machine.length,
-    node: process.version,
+    ...describeMachine(),
     target: url === undefined ? `server started on ${bundle}` : `running server ${url}`,
-    endpoint: options.endpoint,
+    endpoint: closedEndpoint(options),
     connections: options.connections,
     secondsPerPhase: options.seconds,
     rounds: options.rounds,

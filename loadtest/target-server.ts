@@ -14,26 +14,26 @@ import { loadedConfig } from './server-config.js';
 import { startServer } from './server-process.js';
 
 /**
- * Runs `work` with the origin of the server of `--url`, or of one that is started for it and stopped after it, whatever
- * happens. `interrupted` never resolves; when it rejects, so does this.
+ * Runs `work` with the origin of the server of `--url`, or of one that is started for it, with `arms` as the arms of an
+ * experiment where there are some and none runs, and stopped after it, whatever happens. `interrupted` never resolves; when it rejects, so does this.
  *
  * @throws NOT_READY where the server is not, or ends meanwhile; what reading the configuration throws.
  */
 export async function withServer<T>(
   options: LoadOptions,
-  pipelines: readonly string[],
+  arms: readonly string[],
   interrupted: Promise<never>,
   work: (origin: string) => Promise<T>,
 ): Promise<T> {
   const { url } = options;
-  if (url === undefined) return withStartedServer(options, pipelines, interrupted, work);
+  if (url === undefined) return withStartedServer(options, arms, interrupted, work);
   await getText(url, '/readyz');
   return Promise.race([work(url), interrupted]);
 }
 
 async function withStartedServer<T>(
-  { bundle, shadowShare, config: path }: LoadOptions,
-  pipelines: readonly string[],
+  { bundle, shadowShare, clientHeader, config: path }: LoadOptions,
+  arms: readonly string[],
   interrupted: Promise<never>,
   work: (origin: string) => Promise<T>,
 ): Promise<T> {
@@ -41,7 +41,7 @@ async function withStartedServer<T>(
   const directory = await mkdtemp(join(tmpdir(), 'whittle-loadtest-'));
   try {
     const configFile = join(directory, 'config.json');
-    const config = loadedConfig(base, { bundle, pipelines, shadowShare, directory });
+    const config = loadedConfig(base, { bundle, arms, shadowShare, clientHeader, directory });
     await writeFile(configFile, JSON.stringify(config));
     const server = await startServer(bundle, configFile, interrupted);
     try {
@@ -65,13 +65,18 @@ export async function pipelinesToLoad(options: LoadOptions): Promise<readonly st
   return options.pipelines ?? (await pipelinesOfArms(options.url));
 }
 
-async function pipelinesOfBundle({ bundle, endpoint, pipelines }: LoadOptions): Promise<readonly string[]> {
+async function pipelinesOfBundle({ bundle, mix, pipelines }: LoadOptions): Promise<readonly string[]> {
   const manifest = await readManifest(bundle);
-  const offered = Object.keys(manifest.pipelines).filter((name) => isLoadable(manifest, name, endpoint));
+  const endpoints = mix.map(({ endpoint }) => endpoint);
+  const offered = Object.keys(manifest.pipelines).filter((name) =>
+    endpoints.every((endpoint) => isLoadable(manifest, name, endpoint)),
+  );
   const missing = pipelines?.find((name) => !offered.includes(name));
   if (missing !== undefined || offered.length === 0) {
     const reason =
-      missing === undefined ? `no pipeline offers ${endpoint}` : `${missing} does not offer ${endpoint}`;
+      missing === undefined
+        ? `no pipeline offers ${endpoints.join(' and ')}`
+        : `${missing} does not offer ${endpoints.join(' and ')}`;
     throw unusablePipelines(`${reason} in ${bundle}; allowed: ${offered.join(', ') || 'none'}`, offered);
   }
   return pipelines ?? offered;
@@ -83,6 +88,7 @@ function isLoadable(
   pipeline: string,
   endpoint: LoadedEndpoint,
 ): boolean {
+  if (endpoint === 'rank') return pipelines[pipeline]?.ranker !== undefined;
   const retriever = pipelines[pipeline]?.[endpoint];
   if (retriever === undefined) return false;
   return endpoint === 'recommend' || retrievers[retriever]?.kind === 'text';

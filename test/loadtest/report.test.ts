@@ -1,10 +1,7 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { measurementOf, type Measurement } from '../../loadtest/measurement.js';
 import type { Phase } from '../../loadtest/phases.js';
-import { formatMarkdown, saveReport, totalErrors, type Report } from '../../loadtest/report.js';
+import { formatMarkdown, totalErrors, type Report } from '../../loadtest/report.js';
 import type { ServerWork } from '../../loadtest/server-counters.js';
 import { summarise, type VariantFacts } from '../../loadtest/summary.js';
 
@@ -198,13 +195,4 @@ describe('formatMarkdown', () => {
   test('counts the errors of the warm-up too', () => {
     expect(totalErrors(report)).toBe(6);
   });
-});
-
-test('saves Markdown and JSON, making the folder', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'whittle-test-'));
-  const out = join(directory, 'results', 'v1.0');
-  expect(await saveReport(report, out)).toEqual([`${out}.md`, `${out}.json`]);
-  expect(await readFile(`${out}.md`, 'utf8')).toBe(formatMarkdown(report));
-  expect(JSON.parse(await readFile(`${out}.json`, 'utf8'))).toEqual(report);
-  await rm(directory, { recursive: true });
 });

@@ -2,7 +2,13 @@ import { expect, test } from 'vitest';
 import { loadedConfig } from '../../loadtest/server-config.js';
 import { completeConfig } from '../../src/core/index.js';
 
-const server = { bundle: 'models/x', pipelines: ['full', 'int8'], shadowShare: 0.02, directory: '/tmp/d' };
+const server = {
+  bundle: 'models/x',
+  arms: ['full', 'int8'],
+  clientHeader: 'x-client-id',
+  shadowShare: 0.02,
+  directory: '/tmp/d',
+};
 
 test('has no cache, a store of its own, a free local port, and equal arms; the rest is the given one', () => {
   const base = completeConfig({
