@@ -25,6 +25,9 @@ export function statusRoutes(app: FastifyInstance, engine: Engine): void {
   app.get<{ Querystring: UsersQuery }>(
     '/v1/users',
     { schema: { ...schemaOf('Ids of users that the bundle knows', knownUsers), querystring: usersQuery } },
-    ({ query }) => ({ users: engine.knownUsers(query.limit) }),
+    ({ query: { limit } }) => ({
+      users: engine.knownUsers(limit),
+      events: engine.knownUserEvents(limit),
+    }),
   );
 }
