@@ -27,6 +27,7 @@ export async function withServer<T>(
     const settings = {
       cache: { maxEntries: 0 },
       shadow: { share: 0 },
+      overload: { adaptive: false },
       store: { path: join(folder, 'store') },
     };
     await writeFile(config, JSON.stringify({ ...settings, ...changes }));
