@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `whittle`. Exit codes: 0 done, 1 failed, 2 wrong use. */
 import { Command, CommanderError } from 'commander';
+import { auditCommand } from './audit.js';
 import { bundleCommand } from './bundle-create.js';
 import { compressCommand } from './compress.js';
 import { demoCommand } from './demo.js';
@@ -28,6 +29,7 @@ const commands = [
   diffCommand,
   evaluateCommand,
   demoCommand,
+  auditCommand,
 ];
 for (const add of commands) add(program);
 // Commander does not hand its settings down to commands made before them.

@@ -3,6 +3,7 @@ export * from './tensor.js';
 export * from './session.js';
 export * from './random.js';
 export * from './hash.js';
+export { canonicalJson } from './canonical-json.js';
 export * from './log.js';
 export { unwritable } from './unwritable.js';
 export { markdownTable } from './markdown-table.js';

@@ -15,7 +15,17 @@ beforeAll(async () => {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-const COMMANDS = ['serve', 'train', 'bundle create', 'inspect', 'compress', 'diff', 'evaluate', 'demo'];
+const COMMANDS = [
+  'serve',
+  'train',
+  'bundle create',
+  'inspect',
+  'compress',
+  'diff',
+  'evaluate',
+  'demo',
+  'audit verify',
+];
 
 // Processes that start at the same time share the machine's cores.
 describe.concurrent('help', () => {
