@@ -19,9 +19,10 @@ const PATIENCE_MS = 60_000;
 type Asked = Partial<Pick<PipelineRequest, 'history' | 'query' | 'inputs'>>;
 
 /**
- * At most `count` requests that the retriever understands: known users with their histories; without users, each with
- * the vector or the title of an item as its query, or with nothing where there is no retriever. What only a client
- * knows is drawn: items of a history the model reads, standard normal numbers, integers 0 or 1.
+ * At most `count` requests that the retriever understands: for search by vector or text, each with the vector or the
+ * title of an item as its query; else known users with their histories, or nothing where there are neither users nor a
+ * retriever. What only a client knows is drawn: items of a history the models read, standard normal numbers, integers 0
+ * or 1.
  *
  * @throws BUNDLE_INVALID where there is nothing to make requests of.
  */
@@ -31,8 +32,11 @@ export async function sampleRequests(
   count: number,
   seed: number,
 ): Promise<PipelineRequest[]> {
+  const isSearch = retriever !== undefined && retriever.kind !== 'tower';
   const asked =
-    bundle.manifest.users === undefined ? await queries(bundle, retriever) : await histories(bundle);
+    isSearch || bundle.manifest.users === undefined
+      ? await queries(bundle, retriever)
+      : await histories(bundle);
   const order = shuffle(Int32Array.from(asked.keys()), createRandom(seed));
   const random = createRandom(seed).fork('inputs');
   const deadlineAt = performance.now() + PATIENCE_MS;
@@ -81,19 +85,25 @@ async function queries(bundle: OpenBundle, retriever: RetrieverSpec | undefined)
 /** Items of a history drawn for a model that reads one. */
 const DRAWN_ITEMS = 10;
 
-function drawnHistory({ manifest, catalogue }: OpenBundle, random: Random): number[] {
-  const isRead = manifest.contract?.inputs.some(({ source }) => source.from === 'history') ?? false;
+function drawnHistory(bundle: OpenBundle, random: Random): number[] {
+  const { catalogue } = bundle;
+  const isRead = inputsOf(bundle).some(({ source }) => source.from === 'history');
   return Array.from({ length: isRead ? DRAWN_ITEMS : 0 }, () => random.integer(catalogue.rows));
 }
 
 /** A value for each input that a request carries. */
-function drawnInputs({ manifest }: OpenBundle, random: Random): Record<string, number[]> {
-  const inputs = manifest.contract?.inputs ?? [];
+function drawnInputs(bundle: OpenBundle, random: Random): Record<string, number[]> {
   return Object.fromEntries(
-    inputs.flatMap((binding) =>
+    inputsOf(bundle).flatMap((binding) =>
       binding.source.from === 'request' ? [[binding.source.field, drawn(binding, random)] as const] : [],
     ),
   );
+}
+
+/** Inputs of the rankers and of the towers. */
+function inputsOf({ manifest: { contract, retrievers } }: OpenBundle): readonly InputBinding[] {
+  const towers = Object.values(retrievers).flatMap((one) => (one.kind === 'tower' ? one.inputs : []));
+  return [...(contract?.inputs ?? []), ...towers];
 }
 
 function drawn({ dtype, dims }: InputBinding, random: Random): number[] {

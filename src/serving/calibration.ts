@@ -43,7 +43,7 @@ export async function calibrationJobs(
   const bundle = await openBundle(directory);
   const { runners, overload } = completeConfig({ overload: { adaptive: false } });
   const onBatch = (): void => undefined;
-  const fleet = await Fleet.start(bundle, { runners, overload, log: silentLog, onBatch }, []);
+  const fleet = await Fleet.start(bundle, { runners, overload, log: silentLog, onBatch }, { variants: [] });
   try {
     const contract = must(bundle.manifest.contract, 'contract');
     const retriever = calibrationRetriever(bundle, fleet);

@@ -1,4 +1,5 @@
 import {
+  must,
   toWhittleError,
   WhittleError,
   type ExperimentConfig,
@@ -10,6 +11,7 @@ import { openStore, type Store } from '../store/index.js';
 import { buildAnswer } from './answer.js';
 import type { OpenBundle } from './bundle.js';
 import { beforeDeadline } from './deadline.js';
+import { Degradation } from './degradation.js';
 import type { Fleet } from './fleet.js';
 import { Generation } from './generation.js';
 import { Observers } from './observers.js';
@@ -23,16 +25,20 @@ import {
 } from './pipeline.js';
 import { prepareRequest, rowsOf, type AnyRequest } from './prepare.js';
 import { Recorder } from './recorder.js';
+import { Reloads } from './reloads.js';
 import { routeRequest, type Route } from './routing.js';
 import type {
   Answer,
+  DegradationStatus,
   Endpoint,
   Engine,
+  EngineStatus,
   EventsReceipt,
   ExperimentStatus,
   Observation,
   RankRequest,
   RecommendRequest,
+  ReloadReport,
   RunnerStatus,
   SearchRequest,
   UserEvent,
@@ -58,18 +64,32 @@ export async function openEngine({ config, log, variants }: EngineOptions): Prom
   const store = openStore(config.store.path, { log });
   const observers = new Observers();
   try {
-    const generation = await Generation.open({
-      config,
-      log,
-      ...(variants === undefined ? {} : { variants }),
-      observe: observers.tell,
-    });
-    await store.seedHistories(generation.version, generation.users);
-    return new BundleEngine(config, generation, experiments, store, observers);
+    const open = (pipelines: readonly string[], previous?: Generation): Promise<Generation> =>
+      Generation.open({
+        config,
+        log,
+        ...(variants === undefined ? {} : { variants }),
+        observe: observers.tell,
+        pipelines,
+        ...(previous === undefined ? {} : { previous }),
+      });
+    const generation = await open(pipelinesOf(config.experiments));
+    await seedHistories(store, generation);
+    return new BundleEngine({ config, log, open, experiments, store, observers }, generation);
   } catch (thrown) {
     await store.close();
     throw thrown;
   }
+}
+
+/** What an engine is made of, beside the generation that it starts with. */
+interface EngineParts {
+  readonly config: ServerConfig;
+  readonly log: Log;
+  readonly open: (pipelines: readonly string[], previous: Generation) => Promise<Generation>;
+  readonly experiments: Experiments;
+  readonly store: Store;
+  readonly observers: Observers;
 }
 
 /** The engine over one bundle. See {@link Engine} for what each call does. */
@@ -79,24 +99,30 @@ export class BundleEngine implements Engine {
   readonly #store: Store;
   readonly #observers: Observers;
   readonly #recorder: Recorder;
+  readonly #degradation: Degradation;
+  readonly #open: EngineParts['open'];
+  readonly #reloads: Reloads;
   #generation: Generation;
   /** Takes the place of the bundle's. */
   #defaultPipeline: string | undefined;
   #closing = false;
 
-  constructor(
-    config: ServerConfig,
-    generation: Generation,
-    experiments: Experiments,
-    store: Store,
-    observers: Observers,
-  ) {
+  constructor({ config, log, open, experiments, store, observers }: EngineParts, generation: Generation) {
     this.#config = config;
+    this.#open = open;
+    this.#reloads = new Reloads(() => this.#swap(), log);
     this.#generation = generation;
     this.#experiments = experiments;
     this.#store = store;
     this.#observers = observers;
     this.#recorder = new Recorder(store, experiments, observers.tell);
+    this.#degradation = new Degradation({
+      config: config.overload.degradation,
+      log,
+      generation: () => this.#generation,
+      defaultPipeline: () => this.defaultPipeline(),
+    });
+    this.#degradation.start(observers);
   }
 
   /** The bundle that is served now. */
@@ -131,13 +157,18 @@ export class BundleEngine implements Engine {
   async recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt> {
     const items = events.map(({ item }) => item);
     rowsOf(this.bundle.catalogue, items, (place) => `events.${place}.item`);
-    return this.#store.appendEvents(
-      events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() })),
-    );
+    const timed = events.map((event) => ({ ...event, timeMs: event.timeMs ?? Date.now() }));
+    const receipt = await this.#store.appendEvents(timed);
+    for (const event of timed) this.#generation.engage(event);
+    return receipt;
   }
 
   variants(): Promise<readonly VariantStatus[]> {
     return variantStatuses(this.#generation, this.#recorder.traffic);
+  }
+
+  degradation(): DegradationStatus {
+    return this.#degradation.status();
   }
 
   runners(): Promise<readonly RunnerStatus[]> {
@@ -193,10 +224,67 @@ export class BundleEngine implements Engine {
     this.#observers.add(listener);
   }
 
+  reload(): Promise<ReloadReport> {
+    return this.#reloads.request();
+  }
+
+  status(): EngineStatus {
+    const { busy, last } = this.#reloads;
+    return {
+      bundle: this.#config.bundle,
+      bundleVersion: this.#generation.version,
+      reloading: busy,
+      ...(last === undefined ? {} : { lastReload: last }),
+    };
+  }
+
   async close(): Promise<void> {
     this.#closing = true;
-    await this.#generation.close();
+    this.#degradation.stop();
+    await Promise.all([this.#generation.close(), this.#reloads.settled()]);
     await this.#store.close();
+  }
+
+  async #swap(): Promise<ReloadReport> {
+    const startedAt = performance.now();
+    const previous = this.#generation;
+    const kept = previous.fleet.runners.map((runner) => runner.status().name);
+    const versions = { bundleVersion: previous.version, previousVersion: previous.version };
+    if (await previous.isCurrent(this.#config.bundle)) {
+      const loadMs = performance.now() - startedAt;
+      return { outcome: 'unchanged', ...versions, started: [], kept, loadMs, drainMs: 0 };
+    }
+    const next = await this.#open(this.#neededPipelines(), previous);
+    await this.#enter(next, previous);
+    const servingAt = performance.now();
+    await previous.retire(next);
+    return {
+      outcome: 'swapped',
+      ...versions,
+      bundleVersion: next.version,
+      ...runnerNames(next.fleet),
+      loadMs: servingAt - startedAt,
+      drainMs: performance.now() - servingAt,
+    };
+  }
+
+  /** From here on requests meet `next`. @throws where it cannot serve what it must by now; it is closed then. */
+  async #enter(next: Generation, previous: Generation): Promise<void> {
+    try {
+      await seedHistories(this.#store, next);
+      if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
+      // Experiments may have changed while it was opened.
+      for (const name of this.#neededPipelines()) next.fleet.pipeline(name);
+    } catch (thrown) {
+      await next.close(previous);
+      throw thrown;
+    }
+    this.#generation = next;
+  }
+
+  #neededPipelines(): string[] {
+    const chosen = this.#defaultPipeline === undefined ? [] : [this.#defaultPipeline];
+    return [...chosen, ...pipelinesOf(this.#experiments.configs())];
   }
 
   /** Routes, prepares, runs or finds in the cache, records. */
@@ -206,7 +294,13 @@ export class BundleEngine implements Engine {
     try {
       if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
       const generation = this.#generation;
-      route = routeRequest(generation, this.#experiments, request, this.#defaultPipeline);
+      route = routeRequest(
+        generation,
+        this.#experiments,
+        request,
+        this.#degradation.takeover,
+        this.#defaultPipeline,
+      );
       return await this.#serveRouted(generation, route, endpoint, request, k, startedAt, run);
     } catch (thrown) {
       const { code } = toWhittleError(thrown);
@@ -239,6 +333,22 @@ export class BundleEngine implements Engine {
     this.#recorder.record({ endpoint, request, generation, route, ranked, answer });
     return answer;
   }
+}
+
+function pipelinesOf(experiments: readonly ExperimentConfig[]): string[] {
+  return experiments.flatMap(({ arms }) => arms.map(({ pipeline }) => pipeline));
+}
+
+/** Gives users the histories of the bundle, once for each state of its users' file. */
+async function seedHistories(store: Store, { bundle: { manifest }, users }: Generation): Promise<void> {
+  if (manifest.users === undefined) return;
+  await store.seedHistories(must(manifest.files[manifest.users.file], 'users file').sha256, users);
+}
+
+function runnerNames({ runners, started }: Fleet): Pick<ReloadReport, 'started' | 'kept'> {
+  const names = (isStarted: boolean): string[] =>
+    runners.filter((one) => started.has(one) === isStarted).map((one) => one.status().name);
+  return { started: names(true), kept: names(false) };
 }
 
 /** Requests of an experiment bypass the cache, so that an arm's latency and exposure are its own. */

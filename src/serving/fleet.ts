@@ -4,36 +4,58 @@ import type { OpenBundle } from './bundle.js';
 import type { Pipeline } from './pipeline.js';
 import { Ranker } from './ranker.js';
 import { Retriever } from './retriever.js';
+import { runnerKeys } from './runner-keys.js';
 import { runnerMemory, type RunnerOptions } from './runner-options.js';
 import { retrieverFile, retrieverFiles } from './trials.js';
+
+/** Which runners a fleet has. */
+export interface FleetChoice {
+  /** Variants that are served; default: all of the bundle. */
+  readonly variants?: readonly string[] | undefined;
+  /** A fleet that serves: its runners of unchanged files and settings are used, not started again. */
+  readonly previous?: Fleet | undefined;
+}
 
 /** Every runner of a bundle, started together and stopped together. */
 export class Fleet {
   readonly rankers: ReadonlyMap<string, Ranker>;
   readonly retrievers: ReadonlyMap<string, Retriever>;
   readonly pipelines: ReadonlyMap<string, Pipeline>;
+  /** Runners that are not those of the fleet before. */
+  readonly started: ReadonlySet<Ranker | Retriever>;
+  /** What each runner was opened with, see {@link runnerKeys}. */
+  readonly keys: ReadonlyMap<string, string>;
 
-  private constructor(bundle: OpenBundle, options: RunnerOptions, variants: readonly string[] | undefined) {
-    this.rankers = openRankers(bundle, options, variants);
-    this.retrievers = openRetrievers(bundle, options);
+  private constructor(bundle: OpenBundle, options: RunnerOptions, { variants, previous }: FleetChoice) {
+    this.keys = runnerKeys(bundle, options.runners.threads, variants);
+    this.rankers = this.#kept(rankersOf(bundle, options, variants), previous, previous?.rankers);
+    this.retrievers = this.#kept(retrieversOf(bundle, options), previous, previous?.retrievers);
+    const kept = new Set(previous?.runners);
+    this.started = new Set(this.runners.filter((runner) => !kept.has(runner)));
     this.pipelines = this.#buildPipelines(bundle);
   }
 
   /**
-   * Starts the runners of all retrievers and of the given variants (default: all).
+   * Starts the runners of all retrievers and of the chosen variants.
    * @throws RUNNER_START_FAILED, after stopping those that did start: a server never starts half.
    */
-  static async start(
-    bundle: OpenBundle,
-    options: RunnerOptions,
-    variants?: readonly string[],
-  ): Promise<Fleet> {
-    const fleet = new Fleet(bundle, options, variants);
-    const outcomes = await Promise.allSettled(fleet.#runners().map((runner) => runner.start()));
+  static async start(bundle: OpenBundle, options: RunnerOptions, choice: FleetChoice = {}): Promise<Fleet> {
+    const fleet = new Fleet(bundle, options, choice);
+    const outcomes = await Promise.allSettled([...fleet.started].map((runner) => runner.start()));
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     if (failed === undefined) return fleet;
-    await fleet.close();
+    await fleet.close(choice.previous);
     throw failed.reason;
+  }
+
+  /** Every runner, rankers first. */
+  get runners(): readonly (Ranker | Retriever)[] {
+    return [...this.rankers.values(), ...this.retrievers.values()];
+  }
+
+  /** Whether a runner is out of service, and only a new one would do. */
+  get hasFailed(): boolean {
+    return this.runners.some(isOutOfService);
   }
 
   /** @throws NOT_FOUND naming the pipelines there are. */
@@ -61,12 +83,26 @@ export class Fleet {
     return reasons.length === 0 ? undefined : reasons.join('; ');
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#runners().map((runner) => runner.close()));
+  /** Stops the runners that `other` does not use. */
+  async close(other?: Fleet): Promise<void> {
+    const kept = new Set(other?.runners);
+    const own = this.runners.filter((runner) => !kept.has(runner));
+    await Promise.all(own.map((runner) => runner.close()));
   }
 
-  #runners(): (Ranker | Retriever)[] {
-    return [...this.rankers.values(), ...this.retrievers.values()];
+  /** The runner of the fleet before where it serves exactly what a new one would; else a new one, not yet started. */
+  #kept<Runner extends Ranker | Retriever>(
+    makers: ReadonlyMap<string, () => Runner>,
+    previous: Fleet | undefined,
+    known: ReadonlyMap<string, Runner> | undefined,
+  ): Map<string, Runner> {
+    return new Map(
+      [...makers].map(([name, make]) => {
+        const old = known?.get(name);
+        const isSame = old !== undefined && previous?.keys.get(name) === this.keys.get(name);
+        return [name, isSame && !isOutOfService(old) ? old : make()];
+      }),
+    );
   }
 
   /** Pipelines whose variant is served. */
@@ -91,16 +127,24 @@ export class Fleet {
   }
 }
 
-function openRankers(
+function isOutOfService(runner: Ranker | Retriever): boolean {
+  const { state } = runner.status();
+  return state === 'failed' || state === 'stopped';
+}
+
+/** How to make the ranker of each variant. */
+function rankersOf(
   bundle: OpenBundle,
   options: RunnerOptions,
   chosen: readonly string[] | undefined,
-): Map<string, Ranker> {
+): Map<string, () => Ranker> {
   const { manifest } = bundle;
   const { contract } = manifest;
   if (contract === undefined) return new Map();
   const served = Object.entries(manifest.variants).filter(([name]) => chosen?.includes(name) ?? true);
-  return new Map(served.map(([name, { file }]) => [name, openRanker(bundle, name, file, contract, options)]));
+  return new Map(
+    served.map(([name, { file }]) => [name, () => openRanker(bundle, name, file, contract, options)]),
+  );
 }
 
 function openRanker(
@@ -115,7 +159,8 @@ function openRanker(
   return new Ranker(name, resolve(bundle.directory, file), contract, memory, options);
 }
 
-function openRetrievers(bundle: OpenBundle, options: RunnerOptions): Map<string, Retriever> {
+/** How to make each retriever. */
+function retrieversOf(bundle: OpenBundle, options: RunnerOptions): Map<string, () => Retriever> {
   const { directory, manifest } = bundle;
   const { threads, openMemoryBytes } = options.runners;
   return new Map(
@@ -123,12 +168,12 @@ function openRetrievers(bundle: OpenBundle, options: RunnerOptions): Map<string,
       const spec = { directory: resolve(directory), retriever, rows: manifest.catalogue.rows, threads };
       const files = retrieverFiles(bundle, retriever);
       const memory = runnerMemory(bundle, retrieverFile(retriever), files, openMemoryBytes);
-      return [name, new Retriever(name, spec, memory, options)];
+      return [name, () => new Retriever(name, spec, memory, options)];
     }),
   );
 }
 
 /** One hash that changes with any file of the bundle. */
-export function bundleVersion({ manifest }: OpenBundle): string {
+export function bundleVersion({ manifest }: Pick<OpenBundle, 'manifest'>): string {
   return sha256(JSON.stringify(manifest)).slice(0, 16);
 }

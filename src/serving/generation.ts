@@ -1,13 +1,22 @@
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkUnchanged, VerificationRecord, type Log, type ServerConfig } from '../core/index.js';
+import {
+  checkUnchanged,
+  readManifest,
+  VerificationRecord,
+  type Log,
+  type ServerConfig,
+} from '../core/index.js';
 import { readUsers, type UserHistory } from '../data/index.js';
 import { admitModels } from './admit-models.js';
 import { AnswerCache } from './answer-cache.js';
 import { openBundle, type OpenBundle } from './bundle.js';
+import { EvidenceBook } from './evidence.js';
 import { bundleVersion, Fleet } from './fleet.js';
+import { checkGoldenRequests } from './golden-requests.js';
 import type { BatchReport } from './runner-options.js';
 import { Shadow } from './shadow.js';
-import type { Observation } from './types.js';
+import type { Observation, UserEvent } from './types.js';
 
 export interface GenerationOptions {
   readonly config: ServerConfig;
@@ -15,6 +24,10 @@ export interface GenerationOptions {
   /** Variants to start; default: all of the bundle. */
   readonly variants?: readonly string[];
   readonly observe: (observation: Observation) => void;
+  /** Pipelines that traffic is sent to, and that must be there. */
+  readonly pipelines: readonly string[];
+  /** The generation that serves while this one is opened. */
+  readonly previous?: Generation;
 }
 
 /**
@@ -37,39 +50,65 @@ export class Generation {
     bundle: OpenBundle,
     users: readonly UserHistory[],
     fleet: Fleet,
-    { config, observe }: GenerationOptions,
+    { config, observe, previous }: GenerationOptions,
   ) {
     this.bundle = bundle;
     this.users = users;
     this.fleet = fleet;
     this.version = bundleVersion(bundle);
     this.cache = new AnswerCache(config.cache, this.version);
-    this.shadow = new Shadow(config.shadow, fleet.rankers.get('full'), observe);
+    const evidence = previous?.shadow.evidence ?? new EvidenceBook();
+    this.shadow = new Shadow({ config, bundle, fleet, evidence, observe });
   }
 
   /**
-   * Reads and verifies the bundle, tries out its models and starts its runners.
-   * @throws what {@link openBundle}, {@link admitModels} and {@link Fleet.start} throw, NOT_FOUND where an arm's pipeline is not served;
-   * nothing is left running then.
+   * Reads and verifies the bundle, tries out its models and starts its runners, but for those of `previous` that would
+   * serve the same. What takes the place of a generation that serves must also pass golden requests, and is warm then.
+   * @throws what {@link openBundle}, {@link admitModels}, {@link Fleet.start} and {@link checkGoldenRequests} throw,
+   * NOT_FOUND where one of `pipelines` is not served; nothing that was started is left running then.
    */
   static async open(options: GenerationOptions): Promise<Generation> {
-    const { config, log, variants, observe } = options;
+    const { config, log, variants, observe, pipelines } = options;
+    const previous = options.previous?.fleet;
     const bundle = await openVerified(options);
     const users = await readKnownUsers(bundle);
     const onBatch = (batch: BatchReport): void => {
       observe({ kind: 'batch', ...batch });
     };
     const { runners, overload } = config;
-    const fleet = await Fleet.start(bundle, { runners, overload, log, onBatch }, variants);
+    const fleet = await Fleet.start(bundle, { runners, overload, log, onBatch }, { variants, previous });
     try {
       // The runners have opened their files by now: those that were verified.
       await checkUnchanged(bundle.directory, bundle.verified);
-      for (const { arms } of config.experiments) for (const { pipeline } of arms) fleet.pipeline(pipeline);
+      for (const name of pipelines) fleet.pipeline(name);
+      if (previous !== undefined) await checkGoldenRequests(bundle, fleet);
       return new Generation(bundle, users, fleet, options);
     } catch (thrown) {
-      await fleet.close();
+      await fleet.close(previous);
       throw thrown;
     }
+  }
+
+  /**
+   * Whether `folder` still holds what this generation was opened from, and all its runners can serve it.
+   * @throws what reading bundle.json throws.
+   */
+  async isCurrent(folder: string): Promise<boolean> {
+    const { directory, verified } = this.bundle;
+    if (this.fleet.hasFailed) return false;
+    if ((await realpath(folder).catch(() => folder)) !== directory) return false;
+    if (bundleVersion({ manifest: await readManifest(directory) }) !== this.version) return false;
+    return checkUnchanged(directory, verified).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** What a user did with an item: a label for what was answered before. A view is none, nor an item that has gone. */
+  engage({ user, item, type, requestId, timeMs }: UserEvent & { readonly timeMs: number }): void {
+    const row = this.bundle.catalogue.rowOf(item);
+    if (row === undefined || type === 'view') return;
+    this.shadow.engage({ user, row, timeMs, ...(requestId === undefined ? {} : { requestId }) });
   }
 
   /** Runs `use` with this generation; it is not freed before that settles. */
@@ -83,18 +122,18 @@ export class Generation {
     }
   }
 
-  /** Waits for the requests inside, then stops the runners. No request may enter any more. */
-  async retire(): Promise<void> {
+  /** Waits for the requests inside, then stops the runners that `next` does not use. No request may enter any more. */
+  async retire(next: Generation): Promise<void> {
     if (this.#open > 0)
       await new Promise<void>((resolve) => {
         this.#whenIdle = resolve;
       });
-    await this.fleet.close();
+    await this.fleet.close(next.fleet);
   }
 
-  /** Stops the runners; requests inside fail. */
-  close(): Promise<void> {
-    return this.fleet.close();
+  /** Stops the runners that `other` does not use; requests inside fail. */
+  close(other?: Generation): Promise<void> {
+    return this.fleet.close(other?.fleet);
   }
 }
 

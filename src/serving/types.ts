@@ -102,6 +102,37 @@ export interface LiveFidelity {
   readonly scoreError?: Interval;
 }
 
+/** Retention of a variant on live requests: how its orders of the candidates match what users did, over how full's do. */
+export interface LiveRetention {
+  /** Requests with a label, and users they came from. */
+  readonly pairs: number;
+  readonly users: number;
+  /** Σ NDCG@10 of the variant / Σ NDCG@10 of full; absent where full found nothing. */
+  readonly mean?: number;
+  /** One-sided lower bound at 95 %, clustered by user; absent below two users. */
+  readonly low?: number;
+}
+
+/** How overload moves traffic to a cheaper pipeline. */
+export interface DegradationStatus {
+  readonly enabled: boolean;
+  /** Pipeline that traffic leaves, and the one that takes over; absent where none may. */
+  readonly from: string;
+  readonly to?: string;
+  /** Share of the traffic outside experiments that is moved, 0 to 1. */
+  readonly share: number;
+  /** Time in the queue of the ranker that traffic leaves: p90 of the last second, or how long the oldest has waited. */
+  readonly queueMs: number;
+  readonly candidates: readonly DegradationCandidate[];
+}
+
+export interface DegradationCandidate {
+  readonly pipeline: string;
+  readonly eligible: boolean;
+  /** Why it is not. */
+  readonly reason?: string;
+}
+
 export interface VariantStatus {
   readonly name: string;
   readonly file: string;
@@ -114,6 +145,7 @@ export interface VariantStatus {
   readonly requests: number;
   readonly latency?: { readonly p50Ms: number; readonly p90Ms: number; readonly p99Ms: number };
   readonly fidelity: LiveFidelity;
+  readonly retention: LiveRetention;
 }
 
 export interface RunnerStatus {
@@ -144,6 +176,41 @@ export interface ExperimentStatus {
   }[];
 }
 
+/** What a reload did. */
+export interface ReloadReport {
+  /** `unchanged` where the folder holds what is served already, and nothing was done. */
+  readonly outcome: 'swapped' | 'unchanged';
+  /** State of the bundle that is served now, and the one before. */
+  readonly bundleVersion: string;
+  readonly previousVersion: string;
+  /** Variants and retrievers whose runners were started anew, and those whose runners went on as they were. */
+  readonly started: readonly string[];
+  readonly kept: readonly string[];
+  /** Time until the new version served, and from then until the old one was freed. */
+  readonly loadMs: number;
+  readonly drainMs: number;
+}
+
+/** The latest reload: what it did, or why the old version still serves. */
+export interface LastReload {
+  readonly timeMs: number;
+  readonly report?: ReloadReport;
+  readonly error?: {
+    readonly code: string;
+    readonly message: string;
+    readonly details: Readonly<Record<string, unknown>>;
+  };
+}
+
+/** The server's own state, for those who run it. */
+export interface EngineStatus {
+  /** Folder of the bundle as configured, and the state of it that is served. */
+  readonly bundle: string;
+  readonly bundleVersion: string;
+  readonly reloading: boolean;
+  readonly lastReload?: LastReload;
+}
+
 /** What the HTTP layer needs from serving; the command line puts the two together. */
 export interface Engine {
   recommend(request: RecommendRequest): Promise<Answer>;
@@ -151,6 +218,7 @@ export interface Engine {
   rank(request: RankRequest): Promise<Answer>;
   recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt>;
   variants(): Promise<readonly VariantStatus[]>;
+  degradation(): DegradationStatus;
   /** Every runner, rankers first, with its process's cost. */
   runners(): Promise<readonly RunnerStatus[]>;
   experiments(): readonly ExperimentStatus[];
@@ -175,6 +243,15 @@ export interface Engine {
   notReadyReason(): string | undefined;
   /** Called after each answer or failure; the HTTP layer feeds its metrics from it. */
   onObservation(listener: (observation: Observation) => void): void;
+  /**
+   * Reads the bundle again: a changed one is opened beside the one that serves, checked, warmed and switched to between
+   * two requests; each request is answered by the version it met. Unchanged variants keep their runners. One at a time:
+   * a call during a reload gets one of its own after it.
+   * @throws why the new version was refused (files, models, golden requests, a pipeline that traffic needs); the old
+   * one serves on.
+   */
+  reload(): Promise<ReloadReport>;
+  status(): EngineStatus;
   close(): Promise<void>;
 }
 
