@@ -30,11 +30,13 @@ export class Recorder {
     this.#observe = observe;
   }
 
-  record({ endpoint, request, generation, route: { assignment }, ranked, answer }: Served): void {
+  record(served: Served): void {
+    const { endpoint, request, route, answer } = served;
+    const { assignment } = route;
     if (assignment !== undefined) this.#experiments.record(assignment, request.user);
     this.traffic.record(answer);
     this.#expose(request, answer);
-    if (!answer.cached && ranked.ranking !== undefined) generation.shadow.consider(ranked.ranking);
+    if (!answer.cached) shadow(served);
     this.#observe({ kind: 'answer', endpoint, answer });
   }
 
@@ -52,4 +54,12 @@ export class Recorder {
     });
     if (!exposed) this.#observe({ kind: 'exposure_dropped' });
   }
+}
+
+/** A forced request is a test: what follows it says nothing of how people like an order. */
+function shadow({ request, generation, route: { pipeline }, ranked: { ranking } }: Served): void {
+  if (ranking === undefined) return;
+  const { requestId, user, forcedPipeline, timeMs = Date.now() } = request;
+  const labelled = user === undefined || forcedPipeline !== undefined ? {} : { user };
+  generation.shadow.consider({ requestId, pipeline, ranking, timeMs, ...labelled });
 }

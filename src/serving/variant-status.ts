@@ -27,6 +27,7 @@ export function variantStatuses(
         requests: traffic.requests(name),
         ...(latency === undefined ? {} : { latency }),
         fidelity: shadow.fidelity(name),
+        retention: shadow.retention(name),
       };
     }),
   );

@@ -28,7 +28,8 @@ test('a key changes with the bundle, the endpoint, the pipeline and the input', 
 
 test('it holds so many answers, the least used goes first, and none of their tensors', () => {
   const cache = new AnswerCache({ maxEntries: 2, ttlMs: 60_000 }, 'v1');
-  const ranking = { variant: 'full', job: { inputs: {}, rows: 1 }, scores: Float32Array.of(1) };
+  const job = { inputs: {}, rows: 1 };
+  const ranking = { variant: 'full', rows: Int32Array.of(0), job, scores: Float32Array.of(1) };
   cache.set('a', { ...ranked, ranking });
   cache.set('b', ranked);
   expect(cache.get('a')).toEqual(ranked);
