@@ -73,5 +73,5 @@ export default defineConfig(
     rules: { 'max-lines': 'off', 'max-lines-per-function': 'off' },
   },
   { files: ['src/dashboard/**/*.js'], languageOptions: { globals: browserGlobals } },
-  { files: ['*.cjs', '.ci/**/*.mjs'], languageOptions: { globals: nodeGlobals } },
+  { files: ['*.cjs', '.ci/**/*.mjs', 'scripts/**/*.mjs'], languageOptions: { globals: nodeGlobals } },
 );
