@@ -7,6 +7,7 @@ import { WhittleError, type Log, type ServerConfig } from '../core/index.js';
 import type { Engine } from '../serving/index.js';
 import { Drain } from './drain.js';
 import { sendError } from './errors.js';
+import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
@@ -53,7 +54,7 @@ export async function createServer(engine: Engine, { config, log, version }: Ser
   await app.ready();
   return {
     fastify: app,
-    listen: () => listen(app, config),
+    listen: () => listen(app, { ...config, section: 'server' }),
     close: async () => {
       await drain.drain(config.deadlineMs + DRAIN_MARGIN_MS);
       await app.close();
@@ -114,27 +115,4 @@ async function addPages(app: FastifyInstance, version: string): Promise<void> {
     },
   });
   await app.register(swaggerUi, { routePrefix: '/docs' });
-}
-
-async function listen(app: FastifyInstance, { host, port }: ServerConfig['server']): Promise<string> {
-  try {
-    return await app.listen({ host, port });
-  } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException;
-    if (code === 'EADDRINUSE') {
-      const advice = 'stop the process that listens there or set another server.port';
-      throw new WhittleError(
-        'PORT_IN_USE',
-        `Port ${port} on ${host} is in use: ${advice}`,
-        { host, port },
-        thrown,
-      );
-    }
-    throw new WhittleError(
-      'CONFIG_INVALID',
-      `Cannot listen on ${host}:${port}: ${String(code)}`,
-      { host, port },
-      thrown,
-    );
-  }
 }
