@@ -1,6 +1,8 @@
 import { must } from '../../src/core/index.js';
 import { markdownTable } from '../../src/evaluation/index.js';
 import type { HopRound } from './hop.js';
+import type { LoopLag } from './loop-lag.js';
+import type { StageCost } from './stages.js';
 
 /** Median with the range of all rounds. */
 function spread(values: readonly number[], digits: number): string {
@@ -37,5 +39,31 @@ export function hopTable(rounds: readonly HopRound[]): string {
       ),
     ],
     variants,
+  );
+}
+
+/** CPU time of a request by stage, the dearest first, with their sum. */
+export function stageTable(costs: readonly StageCost[]): string {
+  const sum = costs.reduce((total, { cpuMicrosPerRequest }) => total + cpuMicrosPerRequest, 0);
+  return markdownTable(
+    [
+      { header: 'stage', cell: ({ stage }) => stage, align: 'left' },
+      { header: 'CPU-µs a request', cell: ({ cpuMicrosPerRequest }) => cpuMicrosPerRequest.toFixed(0) },
+    ],
+    [...costs, { stage: 'all', cpuMicrosPerRequest: sum }],
+  );
+}
+
+/** How late the gateway's event loop ran. */
+export function lagTable(lag: LoopLag): string {
+  return markdownTable(
+    [
+      { header: 'mean run ms', cell: ({ meanRunMs }) => meanRunMs.toFixed(0) },
+      { header: 'event loop lag p50 ms', cell: ({ p50Ms }) => p50Ms.toFixed(1) },
+      { header: 'p99 ms', cell: ({ p99Ms }) => p99Ms.toFixed(1) },
+      { header: 'max ms', cell: ({ maxMs }) => maxMs.toFixed(1) },
+      { header: 'answers', cell: ({ answers }) => String(answers) },
+    ],
+    [lag],
   );
 }
