@@ -16,3 +16,4 @@ export { RunCost } from './run-cost.js';
 export { mergeRankJobs, splitScores } from './rank-batch.js';
 export type { RankJob } from './rank-batch.js';
 export { readProcessStats } from './process-stats.js';
+export type { ProcessStats } from './process-stats.js';

@@ -17,6 +17,7 @@ export interface RunnerPoolOptions extends SupervisorOptions {
 export interface RunnerPoolStatus extends RunnerProcessStatus {
   /** Why it is out of service, where it is. */
   readonly reason?: string;
+  readonly processes: readonly RunnerProcessStatus[];
 }
 
 /** States from best to worst. */
@@ -94,14 +95,15 @@ export class RunnerPool {
 
   /** The best runner's state and process, and the restarts of all. */
   status(): RunnerPoolStatus {
-    const statuses = this.statuses();
+    const processes = this.statuses();
     const rank = ({ state }: RunnerProcessStatus): number => STATES.indexOf(state);
-    const best = must([...statuses].sort((a, b) => rank(a) - rank(b))[0], 'a runner');
+    const best = must([...processes].sort((a, b) => rank(a) - rank(b))[0], 'a runner');
     return {
       ...best,
       name: this.#options.name,
-      restarts: statuses.reduce((sum, { restarts }) => sum + restarts, 0),
+      restarts: processes.reduce((sum, { restarts }) => sum + restarts, 0),
       ...(best.state === 'failed' && this.#ended !== undefined ? { reason: this.#ended.message } : {}),
+      processes,
     };
   }
 

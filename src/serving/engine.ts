@@ -44,7 +44,8 @@ import type {
   UserEvent,
   VariantStatus,
 } from './types.js';
-import { runnerStatus, variantStatuses } from './variant-status.js';
+import { runnerStatus } from './runner-status.js';
+import { variantStatuses } from './variant-status.js';
 
 export interface EngineOptions {
   readonly config: ServerConfig;
@@ -173,7 +174,7 @@ export class BundleEngine implements Engine {
 
   runners(): Promise<readonly RunnerStatus[]> {
     const runners = [...this.fleet.rankers.values(), ...this.fleet.retrievers.values()];
-    return Promise.all(runners.map(runnerStatus));
+    return Promise.all(runners.map((runner) => runnerStatus(runner, this.bundle.directory)));
   }
 
   knownUsers(limit: number): readonly string[] {

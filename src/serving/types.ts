@@ -1,5 +1,5 @@
 import type { ExperimentConfig } from '../core/index.js';
-import type { RunnerProcessStatus } from '../runtime/index.js';
+import type { ProcessStats, RunnerProcessStatus } from '../runtime/index.js';
 
 /** Stage timings of one answer, milliseconds. */
 export interface StageTimings {
@@ -156,11 +156,20 @@ export interface RunnerStatus {
   readonly pid?: number;
   readonly restarts: number;
   readonly queued: number;
-  /** Memory that only this process has, and its proportional share of what it shares. */
+  /** Memory that only its processes have, in sum; mapped weights are not counted. */
   readonly privateBytes?: number;
+  /** Memory that a process has in common with others, mapped weights included; of several processes the most. */
+  readonly sharedBytes?: number;
+  /** Private memory and the proportional share of what is shared, in sum. */
   readonly proportionalBytes?: number;
+  /** Mapped weights that are in memory now; of several processes the most. */
+  readonly mappedWeightBytes?: number;
   readonly cpuSeconds?: number;
+  readonly processes: readonly RunnerProcess[];
 }
+
+/** One process of a runner. */
+export interface RunnerProcess extends RunnerProcessStatus, ProcessStats {}
 
 export interface ExperimentStatus {
   readonly name: string;

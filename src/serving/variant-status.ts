@@ -1,10 +1,8 @@
 import { must } from '../core/index.js';
-import { readProcessStats } from '../runtime/index.js';
 import type { Generation } from './generation.js';
-import type { Ranker } from './ranker.js';
-import type { Retriever } from './retriever.js';
+import { runnerStatus } from './runner-status.js';
 import type { Traffic } from './traffic.js';
-import type { RunnerStatus, VariantStatus } from './types.js';
+import type { VariantStatus } from './types.js';
 
 /** Every served variant with its size, its runner, its traffic and its live fidelity. */
 export function variantStatuses(
@@ -23,7 +21,7 @@ export function variantStatuses(
         ...(recipe === undefined ? {} : { recipe }),
         fileBytes: graphBytes,
         sharedWeightBytes: weightBytes,
-        runner: await runnerStatus(ranker),
+        runner: await runnerStatus(ranker, bundle.directory),
         requests: traffic.requests(name),
         ...(latency === undefined ? {} : { latency }),
         fidelity: shadow.fidelity(name),
@@ -31,11 +29,4 @@ export function variantStatuses(
       };
     }),
   );
-}
-
-/** State of a runner with what the operating system says of its process. */
-export async function runnerStatus(runner: Ranker | Retriever): Promise<RunnerStatus> {
-  const status = runner.status();
-  const stats = status.pid === undefined ? undefined : await readProcessStats(status.pid);
-  return { ...status, ...stats };
 }

@@ -60,19 +60,37 @@ const interval = {
   description: 'Mean with its 95 % confidence interval; no bounds below two samples.',
 };
 
+/** A runner's process, or all of a runner's processes together. */
+const runnerFields = {
+  name: text,
+  state: { type: 'string', enum: ['starting', 'ready', 'restarting', 'failed', 'stopped'] },
+  pid: integer,
+  restarts: integer,
+  privateBytes: { ...integer, description: 'Memory of its own, mapped weights not counted; in sum.' },
+  sharedBytes: {
+    ...integer,
+    description: 'Memory in common with other processes, and mapped weights; of several processes the most.',
+  },
+  proportionalBytes: { ...integer, description: 'Private, and the share of what is shared; in sum.' },
+  mappedWeightBytes: {
+    ...integer,
+    description: 'Mapped weights that are in memory now; of several processes the most.',
+  },
+  cpuSeconds: number,
+};
+
 const runner = closedObject(
   {
-    name: text,
-    state: { type: 'string', enum: ['starting', 'ready', 'restarting', 'failed', 'stopped'] },
+    ...runnerFields,
     reason: { ...text, description: 'Why it is out of service.' },
-    pid: integer,
-    restarts: integer,
     queued: integer,
-    privateBytes: integer,
-    proportionalBytes: integer,
-    cpuSeconds: number,
+    processes: {
+      type: 'array',
+      items: closedObject(runnerFields, ['name', 'state', 'restarts']),
+      description: 'One a process that holds the model.',
+    },
   },
-  ['name', 'state', 'restarts', 'queued'],
+  ['name', 'state', 'restarts', 'queued', 'processes'],
 );
 
 const variant = closedObject(
