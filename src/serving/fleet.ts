@@ -7,6 +7,7 @@ import { Retriever } from './retriever.js';
 import { runnerKeys } from './runner-keys.js';
 import { runnerMemory, type RunnerOptions } from './runner-options.js';
 import { retrieverFile, retrieverFiles } from './trials.js';
+import { verifiedPart } from './verified-part.js';
 
 /** Which runners a fleet has. */
 export interface FleetChoice {
@@ -156,7 +157,14 @@ function openRanker(
 ): Ranker {
   const { files } = must(bundle.models.get(file), `model ${file}`);
   const memory = runnerMemory(bundle, file, files, options.runners.openMemoryBytes);
-  return new Ranker(name, resolve(bundle.directory, file), contract, memory, options);
+  const spec = {
+    modelPath: resolve(bundle.directory, file),
+    inputs: contract.inputs,
+    output: contract.output,
+    threads: options.runners.threads,
+    verified: verifiedPart(bundle, files),
+  };
+  return new Ranker(name, spec, contract, memory, options);
 }
 
 /** How to make each retriever. */
@@ -165,8 +173,14 @@ function retrieversOf(bundle: OpenBundle, options: RunnerOptions): Map<string, (
   const { threads, openMemoryBytes } = options.runners;
   return new Map(
     Object.entries(manifest.retrievers).map(([name, retriever]) => {
-      const spec = { directory: resolve(directory), retriever, rows: manifest.catalogue.rows, threads };
       const files = retrieverFiles(bundle, retriever);
+      const spec = {
+        directory: resolve(directory),
+        retriever,
+        rows: manifest.catalogue.rows,
+        threads,
+        verified: verifiedPart(bundle, files),
+      };
       const memory = runnerMemory(bundle, retrieverFile(retriever), files, openMemoryBytes);
       return [name, () => new Retriever(name, spec, memory, options)];
     }),

@@ -2,6 +2,7 @@
 import type { InputBinding } from '../core/index.js';
 import { hostRunner, openSession } from '../runtime/index.js';
 import { checkContract, checkOutput, outputOf } from './contract-check.js';
+import { checkVerifiedPart, type VerifiedPart } from './verified-part.js';
 
 /** What the gateway passes at the start. */
 export interface RankerSpec {
@@ -9,11 +10,13 @@ export interface RankerSpec {
   readonly inputs: readonly InputBinding[];
   readonly output: string;
   readonly threads: number;
+  readonly verified?: VerifiedPart;
 }
 
 hostRunner(async (given) => {
   const spec = given as RankerSpec;
   const session = await openSession(spec.modelPath, { threads: spec.threads, flushDenormals: true });
+  await checkVerifiedPart(spec.verified);
   checkContract(spec.modelPath, session.inputs, spec.inputs);
   checkOutput(spec.modelPath, session.outputs, spec.output);
   return {

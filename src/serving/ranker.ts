@@ -13,14 +13,12 @@ export class Ranker {
 
   constructor(
     name: string,
-    modelPath: string,
+    spec: RankerSpec,
     contract: Contract,
     memory: RunnerMemory,
     options: RunnerOptions,
   ) {
-    const { inputs, output } = contract;
-    const { threads, maxBatchRows } = options.runners;
-    const spec: RankerSpec = { modelPath, inputs, output, threads };
+    const { maxBatchRows } = options.runners;
     this.#queue = new RunnerQueue(
       {
         name,

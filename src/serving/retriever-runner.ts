@@ -25,6 +25,7 @@ import {
   type RunnerResponse,
 } from '../runtime/index.js';
 import { checkContract, checkOutput, outputOf } from './contract-check.js';
+import { checkVerifiedPart, type VerifiedPart } from './verified-part.js';
 
 /** What the gateway passes at the start. */
 export interface RetrieverRunnerSpec {
@@ -33,6 +34,7 @@ export interface RetrieverRunnerSpec {
   readonly retriever: RetrieverSpec;
   readonly rows: number;
   readonly threads: number;
+  readonly verified?: VerifiedPart;
 }
 
 /** Vectors `[requests, dimensions]` of a batch: the tower's output, or what the requests brought. */
@@ -121,10 +123,12 @@ async function openTextRunner(path: string, rows: number): Promise<HostedRunner>
   };
 }
 
-hostRunner((given) => {
+hostRunner(async (given) => {
   const spec = given as RetrieverRunnerSpec;
-  const { retriever, directory, rows } = spec;
-  return retriever.kind === 'text'
+  const { retriever, directory, rows, verified } = spec;
+  const runner = await (retriever.kind === 'text'
     ? openTextRunner(join(directory, retriever.file), rows)
-    : openVectorRunner(spec);
+    : openVectorRunner(spec));
+  await checkVerifiedPart(verified);
+  return runner;
 });
