@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { readProcessStats } from '../runtime/index.js';
 import type { Answer, Engine, Observation, RunnerStatus } from '../serving/index.js';
+import { DegradationMetrics } from './degradation-metrics.js';
 import { FidelityGauges } from './fidelity-gauges.js';
 
 const STAGE_SECONDS = [
@@ -19,6 +20,7 @@ export class Metrics {
   readonly #engine: Engine;
   readonly #registry = new Registry();
   readonly #fidelity = new FidelityGauges(this.#registry);
+  readonly #degradation = new DegradationMetrics(this.#registry);
   readonly #responses = this.#counter('whittle_http_responses_total', 'Responses sent.', ['route', 'status']);
   readonly #requests = this.#counter('whittle_requests_total', 'Ranking requests by what became of them.', [
     'endpoint',
@@ -40,9 +42,11 @@ export class Metrics {
     ['runner'],
     BATCH_JOBS,
   );
-  readonly #shadows = this.#counter('whittle_shadow_total', 'Answers ranked again by the full model.', [
-    'variant',
-  ]);
+  readonly #shadows = this.#counter(
+    'whittle_shadow_total',
+    'Answers whose candidates the variant and the full model both ranked.',
+    ['variant'],
+  );
   readonly #shadowsDropped = this.#counter(
     'whittle_shadow_dropped_total',
     'Sampled answers that were not ranked again.',
@@ -96,6 +100,7 @@ export class Metrics {
       readProcessStats(process.pid),
     ]);
     this.#fidelity.set(variants);
+    this.#degradation.set(variants, this.#engine.degradation());
     this.#setRunners(runners);
     this.#setProcess('gateway', gateway);
     return this.#registry.metrics();
@@ -105,6 +110,7 @@ export class Metrics {
     switch (observation.kind) {
       case 'answer':
         this.#countAnswer(observation.endpoint, observation.answer);
+        this.#degradation.count(observation.answer);
         break;
       case 'failure': {
         const { endpoint, pipeline = 'none', code } = observation;

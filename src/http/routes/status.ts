@@ -12,8 +12,8 @@ export function statusRoutes(app: FastifyInstance, engine: Engine): void {
   });
   app.get(
     '/v1/variants',
-    { schema: schemaOf('Variants: size, runner, traffic, latency and live fidelity', variants) },
-    async () => ({ variants: await engine.variants() }),
+    { schema: schemaOf('Variants: size, runner, traffic, latency, live fidelity and retention', variants) },
+    async () => ({ variants: await engine.variants(), degradation: engine.degradation() }),
   );
   app.get(
     '/v1/experiments',

@@ -110,11 +110,36 @@ const variant = closedObject(
       ]),
       description: 'Agreement with the full model on the same live requests.',
     },
+    retention: {
+      ...closedObject({ pairs: integer, users: integer, mean: number, low: number }, ['pairs', 'users']),
+      description:
+        "NDCG@10 of the variant's orders over that of the full model's on the same live requests, by what users did " +
+        'afterwards; low is the one-sided lower bound at 95 %.',
+    },
   },
-  ['name', 'file', 'fileBytes', 'sharedWeightBytes', 'runner', 'requests', 'fidelity'],
+  ['name', 'file', 'fileBytes', 'sharedWeightBytes', 'runner', 'requests', 'fidelity', 'retention'],
 );
 
-export const variants = closedObject({ variants: { type: 'array', items: variant } });
+const degradation = {
+  ...closedObject(
+    {
+      enabled: flag,
+      from: text,
+      to: text,
+      share: { ...number, description: 'Share of the traffic outside experiments that is moved.' },
+      queueMs: { ...milliseconds, description: "Time in the queue of the default pipeline's ranker." },
+      candidates: {
+        type: 'array',
+        items: closedObject({ pipeline: text, eligible: flag, reason: text }, ['pipeline', 'eligible']),
+        description: 'Pipelines that could take over, and why those that may not do not.',
+      },
+    },
+    ['enabled', 'from', 'share', 'queueMs', 'candidates'],
+  ),
+  description: 'How overload moves traffic from the default pipeline to a cheaper one.',
+};
+
+export const variants = closedObject({ variants: { type: 'array', items: variant }, degradation });
 
 const arm = closedObject({
   name: text,
