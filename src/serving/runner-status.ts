@@ -25,7 +25,8 @@ export async function runnerStatus(runner: Observed, weightDirectory: string): P
 function totals(processes: readonly RunnerProcess[]): Partial<RunnerStatus> {
   const values = (field: keyof RunnerProcess): number[] =>
     processes.map((one) => one[field]).filter((value) => typeof value === 'number');
-  const sum = (field: keyof RunnerProcess): number => values(field).reduce((total, value) => total + value, 0);
+  const sum = (field: keyof RunnerProcess): number =>
+    values(field).reduce((total, value) => total + value, 0);
   const largest = (field: keyof RunnerProcess): number => Math.max(...values(field));
   if (values('privateBytes').length === 0) return {};
   return {
