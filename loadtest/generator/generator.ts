@@ -54,7 +54,6 @@ export async function startGenerator(): Promise<Generator> {
       return must(reply.kind === 'result' ? reply.result : undefined, 'result of the plan');
     },
     close: () => {
-      child.removeAllListeners('exit');
       child.kill('SIGKILL');
     },
   };

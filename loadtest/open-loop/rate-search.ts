@@ -18,12 +18,13 @@ const FACTOR = 2;
 const PRECISION = 1.03;
 const LOWEST_RATE = 1;
 const HIGHEST_RATE = 50_000;
-/** A search picks its luckiest probe: a rate that does not hold again is lowered by a step, this often at most. */
+/** A search picks its luckiest probe: a rate that does not hold again is lowered, this often at most. */
 const MAX_STEPS_DOWN = 8;
 
 /**
  * The highest rate that holds: doubling or halving until one rate held and one did not, then geometric bisection to 3 %,
- * then `confirmations` blocks more at that rate, which must hold together; where they do not, the rate goes down by 3 %.
+ * then `confirmations` blocks more at that rate, which must hold together; where they do not, the rate goes
+ * down by 3 %, then 6 %, then 9 %, and so on.
  * `T` is what one block measured; `holds` judges blocks of the same rate together.
  */
 export class RateSearch<T> {
@@ -71,7 +72,7 @@ export class RateSearch<T> {
   }
 
   #goTo(rate: number): void {
-    if (rate < LOWEST_RATE) this.#result = { isLimit: true };
+    if (rate < LOWEST_RATE) this.#result = { isLimit: false };
     else if (rate > HIGHEST_RATE) this.#startConfirming(this.#rate);
     else this.#rate = rate;
   }
@@ -84,10 +85,8 @@ export class RateSearch<T> {
   #confirm(blocks: T[]): void {
     this.#confirming = blocks;
     if (blocks.length < this.#confirmations) return;
-    if (this.#holds(blocks)) {
-      const isLimit = this.#rate * FACTOR > HIGHEST_RATE;
-      this.#result = { rate: this.#rate, isLimit };
-    } else if (++this.#stepsDown > MAX_STEPS_DOWN) this.#result = { isLimit: false };
-    else this.#startConfirming(this.#rate / PRECISION);
+    if (this.#holds(blocks)) this.#result = { rate: this.#rate, isLimit: this.#lowestFailed === undefined };
+    else if (++this.#stepsDown > MAX_STEPS_DOWN) this.#result = { isLimit: false };
+    else this.#startConfirming(this.#rate / PRECISION ** this.#stepsDown);
   }
 }
