@@ -33,6 +33,8 @@ export interface TinyBundleOptions {
   readonly lean?: boolean;
   /** Gives the variant `small` an input that the contract does not bind. */
   readonly brokenVariant?: boolean;
+  /** Gives the variant `small` the full model's order upside down. */
+  readonly invertedVariant?: boolean;
 }
 
 /**
@@ -48,7 +50,8 @@ export async function makeTinyBundle(
   await mkdir(join(directory, 'indexes'), { recursive: true });
   const vectors = itemVectors(random.fork('items'));
   const weights = rankerWeights(random.fork('ranker'));
-  const noisy = perturbed(weights, random.fork('small'));
+  const noisy =
+    options.invertedVariant === true ? inverted(weights) : perturbed(weights, random.fork('small'));
   await writeModel(towerModel(vectors), join(directory, 'tower.onnx'));
   await writeModel(rankerModel(vectors, weights), join(directory, 'full.onnx'));
   await writeModel(rankerModel(vectors, noisy, options.brokenVariant), join(directory, 'small.onnx'));
@@ -88,6 +91,10 @@ function rankerWeights(random: Random): RankerWeights {
 function perturbed({ hidden, output }: RankerWeights, random: Random): RankerWeights {
   const noisy = (values: Float32Array): Float32Array => values.map((value) => value + 0.1 * random.normal());
   return { hidden: noisy(hidden), output: noisy(output) };
+}
+
+function inverted({ hidden, output }: RankerWeights): RankerWeights {
+  return { hidden, output: output.map((value) => -value) };
 }
 
 /** The items' vectors behind a row of zeros, which is what a history is filled up with. */
