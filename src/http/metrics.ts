@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { readProcessStats } from '../runtime/index.js';
-import type { Answer, Engine, Observation, RunnerStatus } from '../serving/index.js';
+import type { AnswerInfo, Engine, Observation, RunnerStatus } from '../serving/index.js';
 import { DegradationMetrics } from './degradation-metrics.js';
 import { FidelityGauges } from './fidelity-gauges.js';
 
@@ -133,7 +133,7 @@ export class Metrics {
     }
   }
 
-  #countAnswer(endpoint: string, answer: Answer): void {
+  #countAnswer(endpoint: string, answer: AnswerInfo): void {
     const { pipeline, variant, arm = 'none', cached, timings } = answer;
     this.#requests.inc({ endpoint, pipeline, variant, arm, outcome: cached ? 'cached' : 'ok' });
     const { historyMs, retrieveMs, rankMs, queueMs, totalMs } = timings;

@@ -4,7 +4,7 @@ import type { Generation } from './generation.js';
 import type { Ranked } from './pipeline.js';
 import type { AnyRequest } from './prepare.js';
 import type { Route } from './routing.js';
-import type { Answer, RankedItem } from './types.js';
+import type { Answer, AnswerInfo, RankedItem, RankedRows } from './types.js';
 
 /** What a pipeline gave, with what the time outside it was. */
 export interface Outcome {
@@ -15,17 +15,28 @@ export interface Outcome {
   readonly startedAt: number;
 }
 
-/** What the client gets: rows become ids and titles again. */
-export function buildAnswer(
-  { bundle, version }: Generation,
+/** An answer from what is known of it and what was ranked. */
+export type AnswerForm<A> = (info: AnswerInfo, ranked: Ranked, generation: Generation) => A;
+
+/** Rows become ids and titles again. */
+export const inItems: AnswerForm<Answer> = (info, ranked, { bundle }) => ({
+  ...info,
+  items: itemsOf(bundle.catalogue, ranked),
+});
+
+/** Rows stay rows. */
+export const inRows: AnswerForm<RankedRows> = (info, { rows, scores }) => ({ ...info, rows, scores });
+
+/** What the client is told beside what was ranked. */
+export function answerInfo(
+  { version }: Generation,
   request: AnyRequest,
   { pipeline, assignment, degradedFrom }: Route,
   { ranked, cached, historyMs, startedAt }: Outcome,
-): Answer {
+): AnswerInfo {
   const { retrieveMs, rankMs, queueMs } = cached ? { retrieveMs: 0, rankMs: 0, queueMs: 0 } : ranked;
   return {
     requestId: request.requestId,
-    items: itemsOf(bundle.catalogue, ranked),
     bundleVersion: version,
     pipeline: pipeline.name,
     variant: ranked.variant,

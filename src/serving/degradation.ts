@@ -80,6 +80,11 @@ export class Degradation {
     }
   }
 
+  /** The pipeline that may take over from the default one now. */
+  get target(): Pipeline | undefined {
+    return this.#to;
+  }
+
   /**
    * The pipeline that takes over a request that no experiment and no header decides; undefined where it stays. The same
    * users go first as the share grows; beyond the share, who would be refused goes too.

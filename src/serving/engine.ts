@@ -8,7 +8,7 @@ import {
 } from '../core/index.js';
 import { createExperiments, runningExperiment, type Experiments } from '../experiments/index.js';
 import { openStore, type Store } from '../store/index.js';
-import { buildAnswer } from './answer.js';
+import { answerInfo, inItems, inRows, type AnswerForm } from './answer.js';
 import type { OpenBundle } from './bundle.js';
 import { beforeDeadline } from './deadline.js';
 import { Degradation } from './degradation.js';
@@ -23,12 +23,13 @@ import {
   type PipelineRequest,
   type Ranked,
 } from './pipeline.js';
-import { prepareRequest, rowsOf, type AnyRequest } from './prepare.js';
+import { checkedRows, prepareRequest, rowsOf, type AnyRequest } from './prepare.js';
 import { Recorder } from './recorder.js';
 import { Reloads } from './reloads.js';
 import { routeRequest, type Route } from './routing.js';
 import type {
   Answer,
+  AnswerInfo,
   DegradationStatus,
   Endpoint,
   Engine,
@@ -36,7 +37,9 @@ import type {
   EventsReceipt,
   ExperimentStatus,
   Observation,
+  RankedRows,
   RankRequest,
+  RankRowsRequest,
   RecommendRequest,
   ReloadReport,
   RunnerStatus,
@@ -137,21 +140,40 @@ export class BundleEngine implements Engine {
   }
 
   recommend(request: RecommendRequest): Promise<Answer> {
-    return this.#serve('recommend', request, request.k, recommendWith);
+    return this.#serve('recommend', request, request.k, recommendWith, inItems);
   }
 
   search(request: SearchRequest): Promise<Answer> {
-    return this.#serve('search', { ...request, includeSeen: true }, request.k, searchWith);
+    return this.#serve('search', { ...request, includeSeen: true }, request.k, searchWith, inItems);
   }
 
   rank(request: RankRequest): Promise<Answer> {
-    return this.#serve('rank', request, request.items.length, (pipeline, bundle, prepared) =>
+    const run: RunPipeline = (pipeline, bundle, prepared) =>
       rankWith(
         pipeline,
         bundle,
         prepared,
         rowsOf(bundle.catalogue, request.items, (place) => `items.${place}`),
-      ),
+      );
+    return this.#serve('rank', request, request.items.length, run, inItems);
+  }
+
+  rankRows(request: RankRowsRequest): Promise<RankedRows> {
+    const run: RunPipeline = (pipeline, bundle, prepared) =>
+      rankWith(pipeline, bundle, prepared, checkedRows(bundle.catalogue, request.rows, 'rows'));
+    return this.#serve('rank', request, request.rows.length, run, inRows);
+  }
+
+  saturated(endpoint: Endpoint, forcedPipeline?: string): boolean {
+    const { pipelines } = this.fleet;
+    const full = (name: string): boolean => isSaturated(pipelines.get(name), endpoint);
+    if (forcedPipeline !== undefined) return full(forcedPipeline);
+    const { target } = this.#degradation;
+    // The first answers for nearly every request.
+    return (
+      full(this.defaultPipeline()) &&
+      this.#trafficPipelines().every(full) &&
+      (target === undefined || isSaturated(target, endpoint))
     );
   }
 
@@ -289,12 +311,19 @@ export class BundleEngine implements Engine {
   }
 
   /** Routes, prepares, runs or finds in the cache, records. */
-  async #serve(endpoint: Endpoint, request: AnyRequest, k: number, run: RunPipeline): Promise<Answer> {
+  async #serve<A extends AnswerInfo>(
+    endpoint: Endpoint,
+    request: AnyRequest,
+    k: number,
+    run: RunPipeline,
+    form: AnswerForm<A>,
+  ): Promise<A> {
     const startedAt = performance.now();
     let route: Route | undefined;
     try {
       if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
       const generation = this.#generation;
+      checkVersion(generation, request);
       route = routeRequest(
         generation,
         this.#experiments,
@@ -302,7 +331,8 @@ export class BundleEngine implements Engine {
         this.#degradation.takeover,
         this.#defaultPipeline,
       );
-      return await this.#serveRouted(generation, route, endpoint, request, k, startedAt, run);
+      const [info, ranked] = await this.#serveRouted(generation, route, endpoint, request, k, startedAt, run);
+      return form(info, ranked, generation);
     } catch (thrown) {
       const { code } = toWhittleError(thrown);
       const pipeline = route?.pipeline.name;
@@ -324,16 +354,39 @@ export class BundleEngine implements Engine {
     k: number,
     startedAt: number,
     run: RunPipeline,
-  ): Promise<Answer> {
+  ): Promise<[AnswerInfo, Ranked]> {
     const deadlineAt = startedAt + this.#config.server.deadlineMs;
     const prepared = prepareRequest(generation.bundle, this.#store, request, k, deadlineAt);
     const historyMs = performance.now() - startedAt;
     const ranking = generation.during(() => cachedRun(generation, route, endpoint, request, prepared, run));
     const { ranked, cached } = await beforeDeadline(ranking, deadlineAt);
-    const answer = buildAnswer(generation, request, route, { ranked, cached, historyMs, startedAt });
+    const answer = answerInfo(generation, request, route, { ranked, cached, historyMs, startedAt });
     this.#recorder.record({ endpoint, request, generation, route, ranked, answer });
-    return answer;
+    return [answer, ranked];
   }
+}
+
+/** Whether a part that the pipeline needs for the endpoint takes no more; one that is not there is another error. */
+function isSaturated(pipeline: Pipeline | undefined, endpoint: Endpoint): boolean {
+  if (pipeline === undefined) return false;
+  if (endpoint === 'search') return pipeline.search?.saturated() ?? false;
+  const ranker = pipeline.ranker?.runner.saturated() ?? false;
+  return ranker || (endpoint === 'recommend' && (pipeline.recommend?.saturated() ?? false));
+}
+
+/** @throws INPUT_INVALID where the request's rows are of another state of the bundle. */
+function checkVersion({ version }: Generation, request: AnyRequest): void {
+  if (!('rows' in request) || request.bundleVersion === undefined || request.bundleVersion === version)
+    return;
+  throw new WhittleError(
+    'INPUT_INVALID',
+    `x-whittle-bundle: ${version} is served; read the catalogue again`,
+    {
+      field: 'x-whittle-bundle',
+      value: request.bundleVersion,
+      allowed: version,
+    },
+  );
 }
 
 function pipelinesOf(experiments: readonly ExperimentConfig[]): string[] {
@@ -364,7 +417,7 @@ async function cachedRun(
   if (assignment !== undefined || !cache.enabled)
     return { ranked: await run(pipeline, bundle, prepared), cached: false };
   const { history, inputs, query, exclude } = prepared;
-  const items = 'items' in request ? request.items : [];
+  const items = 'items' in request ? request.items : 'rows' in request ? Array.from(request.rows) : [];
   const time = request.timeMs ?? null;
   const input = { k: prepared.k, history, inputs, query, items, time, exclude: exclude.size > 0 };
   const key = cache.key(endpoint, pipeline.name, input);

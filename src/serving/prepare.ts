@@ -2,9 +2,9 @@ import { WhittleError } from '../core/index.js';
 import type { Store } from '../store/index.js';
 import type { OpenBundle } from './bundle.js';
 import type { PipelineRequest } from './pipeline.js';
-import type { RankRequest, RecommendRequest, SearchRequest } from './types.js';
+import type { RankRequest, RankRowsRequest, RecommendRequest, SearchRequest } from './types.js';
 
-export type AnyRequest = RecommendRequest | SearchRequest | RankRequest;
+export type AnyRequest = RecommendRequest | SearchRequest | RankRequest | RankRowsRequest;
 
 const NONE: ReadonlySet<number> = new Set();
 
@@ -20,10 +20,7 @@ export function prepareRequest(
   k: number,
   deadlineAt: number,
 ): PipelineRequest {
-  const history =
-    request.history === undefined
-      ? storedHistory(catalogue, store, request.user)
-      : rowsOf(catalogue, request.history, (place) => `history.${place}`);
+  const history = historyOf(catalogue, store, request);
   const query = 'query' in request ? request.query : undefined;
   const queryVector = 'queryVector' in request ? request.queryVector : undefined;
   return {
@@ -33,8 +30,17 @@ export function prepareRequest(
     inputs: { ...request.inputs, ...(queryVector === undefined ? {} : { query_vector: queryVector }) },
     ...(query === undefined ? {} : { query }),
     deadlineAt,
-    exclude: request.includeSeen === true || 'items' in request ? NONE : new Set(history),
+    exclude:
+      request.includeSeen === true || 'items' in request || 'rows' in request ? NONE : new Set(history),
   };
+}
+
+/** The history that the request carries, else the stored one. */
+function historyOf(catalogue: OpenBundle['catalogue'], store: Store, request: AnyRequest): readonly number[] {
+  if ('rows' in request && request.historyRows !== undefined)
+    return checkedRows(catalogue, request.historyRows, 'history');
+  if (request.history === undefined) return storedHistory(catalogue, store, request.user);
+  return rowsOf(catalogue, request.history, (place) => `history.${place}`);
 }
 
 /** Items that left the catalogue since are passed over. */
@@ -66,5 +72,21 @@ export function rowsOf(
       value: id,
       allowed: 'an item id of the catalogue',
     });
+  });
+}
+
+/** Rows that a request names by themselves. @throws ITEM_UNKNOWN naming the place of the first that is not there. */
+export function checkedRows(
+  { rows: count }: OpenBundle['catalogue'],
+  rows: Uint32Array,
+  field: string,
+): number[] {
+  const wrong = rows.findIndex((row) => row >= count);
+  if (wrong === -1) return Array.from(rows);
+  const place = `${field}.${wrong}`;
+  throw new WhittleError('ITEM_UNKNOWN', `${place}: the catalogue has ${count} rows`, {
+    field: place,
+    value: rows[wrong],
+    allowed: `a row from 0 to ${count - 1}`,
   });
 }

@@ -1,3 +1,4 @@
+import { must } from '../core/index.js';
 import type { Experiments } from '../experiments/index.js';
 import type { Store } from '../store/index.js';
 import type { Generation } from './generation.js';
@@ -5,7 +6,7 @@ import type { Ranked } from './pipeline.js';
 import type { AnyRequest } from './prepare.js';
 import type { Route } from './routing.js';
 import { Traffic } from './traffic.js';
-import type { Answer, Endpoint, Observation } from './types.js';
+import type { AnswerInfo, Endpoint, Observation } from './types.js';
 
 /** An answer with everything that led to it. */
 export interface Served {
@@ -14,7 +15,7 @@ export interface Served {
   readonly generation: Generation;
   readonly route: Route;
   readonly ranked: Ranked;
-  readonly answer: Answer;
+  readonly answer: AnswerInfo;
 }
 
 /** Does what follows from an answer: exposure, counts, shadow. None of it holds the answer back. */
@@ -35,12 +36,13 @@ export class Recorder {
     const { assignment } = route;
     if (assignment !== undefined) this.#experiments.record(assignment, request.user);
     this.traffic.record(answer);
-    this.#expose(request, answer);
+    this.#expose(served);
     if (!answer.cached) shadow(served);
     this.#observe({ kind: 'answer', endpoint, answer });
   }
 
-  #expose({ user }: AnyRequest, answer: Answer): void {
+  #expose({ request: { user }, generation, ranked, answer }: Served): void {
+    const { ids } = generation.bundle.catalogue;
     const exposed = this.#store.appendExposure({
       requestId: answer.requestId,
       timeMs: Date.now(),
@@ -50,7 +52,7 @@ export class Recorder {
       pipeline: answer.pipeline,
       variant: answer.variant,
       forced: answer.forced,
-      items: answer.items.map(({ id }) => id),
+      items: ranked.rows.map((row) => must(ids[row], 'id')),
     });
     if (!exposed) this.#observe({ kind: 'exposure_dropped' });
   }

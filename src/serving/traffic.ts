@@ -1,12 +1,12 @@
 import { must } from '../core/index.js';
 import { LatencyHistogram } from '../statistics/index.js';
-import type { Answer, VariantStatus } from './types.js';
+import type { AnswerInfo, VariantStatus } from './types.js';
 
 /** Answers and latencies by variant since the process started; bounded memory. */
 export class Traffic {
   readonly #byVariant = new Map<string, LatencyHistogram>();
 
-  record({ variant, timings }: Answer): void {
+  record({ variant, timings }: AnswerInfo): void {
     let histogram = this.#byVariant.get(variant);
     if (histogram === undefined) {
       histogram = new LatencyHistogram();

@@ -40,6 +40,16 @@ export interface RankRequest extends Omit<RequestBase, 'k'> {
   readonly queryVector?: readonly number[];
 }
 
+/** A rank request by catalogue rows: ids are neither sent nor looked up. */
+export interface RankRowsRequest extends Omit<RequestBase, 'k'> {
+  /** Catalogue rows to order. */
+  readonly rows: Uint32Array;
+  /** Catalogue rows, oldest first; used instead of the stored history. */
+  readonly historyRows?: Uint32Array;
+  /** State of the bundle that the rows were read from; another one is refused, as rows may mean other items there. */
+  readonly bundleVersion?: string;
+}
+
 export interface RankedItem {
   readonly id: string;
   readonly title?: string;
@@ -63,6 +73,15 @@ export interface Answer {
   readonly forced: boolean;
   readonly cached: boolean;
   readonly timings: StageTimings;
+}
+
+/** An answer without what it ranked. */
+export type AnswerInfo = Omit<Answer, 'items'>;
+
+/** An answer in catalogue rows, best first, with a score each. */
+export interface RankedRows extends AnswerInfo {
+  readonly rows: readonly number[];
+  readonly scores: readonly number[];
 }
 
 /** What a user did with an answer. Idempotent by `id`. */
@@ -225,6 +244,10 @@ export interface Engine {
   recommend(request: RecommendRequest): Promise<Answer>;
   search(request: SearchRequest): Promise<Answer>;
   rank(request: RankRequest): Promise<Answer>;
+  /** As `rank`, in catalogue rows. @throws ITEM_UNKNOWN, INPUT_INVALID where another state of the bundle is served. */
+  rankRows(request: RankRowsRequest): Promise<RankedRows>;
+  /** Whether a request would be refused for want of room whatever pipeline it meets; known before it is read. */
+  saturated(endpoint: Endpoint, forcedPipeline?: string): boolean;
   recordEvents(events: readonly UserEvent[]): Promise<EventsReceipt>;
   variants(): Promise<readonly VariantStatus[]>;
   degradation(): DegradationStatus;
@@ -265,7 +288,7 @@ export interface Engine {
 }
 
 export type Observation =
-  | { readonly kind: 'answer'; readonly endpoint: Endpoint; readonly answer: Answer }
+  | { readonly kind: 'answer'; readonly endpoint: Endpoint; readonly answer: AnswerInfo }
   | {
       readonly kind: 'failure';
       readonly endpoint: Endpoint;
