@@ -43,6 +43,12 @@ const experiment = section(
   ['name', 'salt', 'arms'],
 );
 
+/** JSON schema of the list of experiments, wherever one is given. */
+export const experimentsSchema = { type: 'array', items: experiment };
+
+/** Longest time that a timer can wait, milliseconds. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
 const configSchema = {
   type: 'object',
   additionalProperties: false,
@@ -56,6 +62,9 @@ const configSchema = {
       bodyLimitBytes: count(1_048_576),
       deadlineMs: count(1_000),
       maxConnections: count(20_000),
+      headersTimeoutMs: count(10_000, MAX_TIMER_MS),
+      requestTimeoutMs: count(30_000, MAX_TIMER_MS),
+      keepAliveTimeoutMs: count(72_000, MAX_TIMER_MS),
       clients: section({
         header: text,
         requestsPerSecond: unlimited,
@@ -96,7 +105,7 @@ const configSchema = {
     shadow: section({
       share: { type: 'number', minimum: 0, maximum: 1, default: 0.05 },
     }),
-    experiments: { type: 'array', items: experiment, default: [] },
+    experiments: { ...experimentsSchema, default: [] },
   },
 } as Schema;
 

@@ -11,6 +11,11 @@ export interface ServerConfig {
     readonly deadlineMs: number;
     /** Open connections; more are closed at once. */
     readonly maxConnections: number;
+    /** Time a client has to send a request's head, and all of it; a client that takes no answer for as long is dropped. */
+    readonly headersTimeoutMs: number;
+    readonly requestTimeoutMs: number;
+    /** Time an idle connection is kept open. */
+    readonly keepAliveTimeoutMs: number;
     readonly clients: ClientLimits;
   };
   /** Gateway processes that share the port. */

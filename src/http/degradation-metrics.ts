@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Answer, DegradationStatus, LiveRetention, VariantStatus } from '../serving/index.js';
+import type { AnswerInfo, DegradationStatus, LiveRetention, VariantStatus } from '../serving/index.js';
 
 const RETENTION_PARTS: Readonly<Record<keyof LiveRetention, string>> = {
   pairs: 'requests with a label',
@@ -41,7 +41,7 @@ export class DegradationMetrics {
     });
   }
 
-  count({ pipeline, degradedFrom }: Answer): void {
+  count({ pipeline, degradedFrom }: AnswerInfo): void {
     if (degradedFrom !== undefined) this.#answers.inc({ pipeline });
   }
 

@@ -30,6 +30,9 @@ describe('completeConfig', () => {
       bodyLimitBytes: 1_048_576,
       deadlineMs: 1_000,
       maxConnections: 20_000,
+      headersTimeoutMs: 10_000,
+      requestTimeoutMs: 30_000,
+      keepAliveTimeoutMs: 72_000,
       clients: { requestsPerSecond: 0, burst: 10, maxConcurrent: 0 },
     });
     expect(config).toMatchObject({ bundle: 'models/demo', shadow: { share: 0.05 }, experiments: [] });
