@@ -40,6 +40,10 @@ export class RunnerPool {
   #ended: WhittleError | undefined;
   /** Settles when the processes of a pool that failed are gone. */
   #failing: Promise<unknown> = Promise.resolve();
+  /** Settles when removed runners are gone. */
+  #leaving: Promise<unknown> = Promise.resolve();
+  /** Restarts of removed runners. */
+  #pastRestarts = 0;
 
   constructor(options: RunnerPoolOptions) {
     this.#options = options;
@@ -56,6 +60,41 @@ export class RunnerPool {
     if (failed === undefined) return;
     await this.stop();
     throw failed.reason;
+  }
+
+  /** Runners, ready or not. */
+  get size(): number {
+    return this.#supervisors.length;
+  }
+
+  /**
+   * Adds a runner; settles when it takes calls.
+   * @throws RUNNER_START_FAILED, and is as before then; NOT_READY or RUNNER_FAILED once the pool has ended.
+   */
+  async grow(): Promise<void> {
+    if (this.#ended !== undefined) throw this.#ended;
+    const supervisor = this.#supervisor();
+    this.#supervisors.push(supervisor);
+    try {
+      await supervisor.start();
+    } catch (thrown) {
+      this.#remove(supervisor);
+      throw thrown;
+    }
+  }
+
+  /** Removes a runner after its calls are answered, but never the last; settles when its process is gone. */
+  async shrink(): Promise<void> {
+    const supervisor = this.#supervisors.at(-1);
+    if (supervisor === undefined || this.#supervisors.length === 1) return;
+    this.#remove(supervisor);
+    this.#leaving = Promise.all([this.#leaving, supervisor.stop()]);
+    await this.#leaving;
+  }
+
+  #remove(supervisor: Supervisor): void {
+    this.#supervisors = this.#supervisors.filter((one) => one !== supervisor);
+    this.#pastRestarts += supervisor.status().restarts;
   }
 
   /** Runners that take calls. */
@@ -101,7 +140,7 @@ export class RunnerPool {
     return {
       ...best,
       name: this.#options.name,
-      restarts: processes.reduce((sum, { restarts }) => sum + restarts, 0),
+      restarts: processes.reduce((sum, { restarts }) => sum + restarts, this.#pastRestarts),
       ...(best.state === 'failed' && this.#ended !== undefined ? { reason: this.#ended.message } : {}),
       processes,
     };
@@ -116,7 +155,7 @@ export class RunnerPool {
   async stop(): Promise<void> {
     this.#end(this.#notReady('stopped'));
     await Promise.all(this.#supervisors.map((supervisor) => supervisor.stop()));
-    await this.#failing;
+    await Promise.all([this.#failing, this.#leaving]);
   }
 
   #supervisor(): Supervisor {

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { WhittleError } from '../core/index.js';
 import {
   Batcher,
@@ -11,6 +12,7 @@ import {
   type RunnerResponse,
   type Served,
 } from '../runtime/index.js';
+import { idleCores, RunnerScaler } from './runner-scaler.js';
 import { poolOptions, type RunnerMemory, type RunnerOptions } from './runner-options.js';
 
 export interface RunnerQueueOptions<Job, Result> {
@@ -32,6 +34,8 @@ export interface RunnerQueueOptions<Job, Result> {
 const RUN_SHARE = 0.5;
 /** Share of the mean cost of a job that the latest run makes up. */
 const COST_STEP = 0.1;
+/** Share of the objective that jobs may wait before one more runner is wanted. */
+const WAIT_SHARE = 0.25;
 
 /**
  * The runners of one model and the queue before them. Batches are as large as measured cost lets them be within half of
@@ -41,6 +45,8 @@ export class RunnerQueue<Job, Result> {
   readonly #pool: RunnerPool;
   readonly #batcher: Batcher<Job, Result>;
   readonly #cost = new RunCost();
+  /** Present where the number of runners follows the load. */
+  readonly #scaler: RunnerScaler | undefined;
   #meanJobCost = 0;
 
   constructor(queue: RunnerQueueOptions<Job, Result>, options: RunnerOptions) {
@@ -48,6 +54,7 @@ export class RunnerQueue<Job, Result> {
     const { runners, overload, onBatch } = options;
     const pool = new RunnerPool(poolOptions(name, queue.entry, queue.spec, queue.memory, options));
     this.#pool = pool;
+    this.#scaler = runners.perVariant === 'auto' ? scalerOf(name, pool, options) : undefined;
     const lanes = (): number => pool.readyCount;
     const wantedMs = (): number => targetMs(overload.p99Ms, this.#cost.predictMs(this.#meanJobCost));
     const maximum = runners.queueLimit + runners.maxBatchRequests;
@@ -65,14 +72,16 @@ export class RunnerQueue<Job, Result> {
         : {}),
       onBatch: ({ jobs, cost, runMs, queueMs }) => {
         this.#learn(jobs, cost, runMs);
+        this.#scaler?.observe({ queueMs, runMs });
         onBatch({ runner: name, jobs, rows: cost, runMs, queueMs });
       },
     });
   }
 
   /** @throws RUNNER_START_FAILED */
-  start(): Promise<void> {
-    return this.#pool.start();
+  async start(): Promise<void> {
+    await this.#pool.start();
+    this.#scaler?.start();
   }
 
   /** @throws OVERLOADED, QUEUE_FULL, DEADLINE_EXCEEDED, RUNNER_FAILED, NOT_READY, or the runner's own error. */
@@ -110,6 +119,7 @@ export class RunnerQueue<Job, Result> {
   }
 
   async close(): Promise<void> {
+    this.#scaler?.stop();
     await this.#batcher.close();
     await this.#pool.stop();
   }
@@ -119,4 +129,16 @@ export class RunnerQueue<Job, Result> {
     const jobCost = cost / jobs;
     this.#meanJobCost += (this.#meanJobCost === 0 ? 1 : COST_STEP) * (jobCost - this.#meanJobCost);
   }
+}
+
+/** Lets a pool follow its load, up to a runner a core. */
+function scalerOf(name: string, runners: RunnerPool, { overload, log }: RunnerOptions): RunnerScaler {
+  return new RunnerScaler({
+    name,
+    runners,
+    maxSize: availableParallelism(),
+    waitLimitMs: WAIT_SHARE * overload.p99Ms,
+    freeCores: idleCores(),
+    log,
+  });
 }

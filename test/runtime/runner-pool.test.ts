@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, it } from 'vitest';
-import { must, silentLog } from '../../src/core/index.js';
+import { float32, must, silentLog } from '../../src/core/index.js';
 import { encodeModel, GraphBuilder } from '../../src/onnx/index.js';
 import { RunnerPool, type RunnerPoolOptions } from '../../src/runtime/index.js';
 import { CrashWindow } from '../../src/runtime/crash-window.js';
@@ -114,6 +114,30 @@ describe('RunnerPool', () => {
     expect(await rejectionCode(tell('exit'))).toBe('RUNNER_FAILED');
     await until('it is out of service', () => pool.status().state === 'failed');
     expect(pool.status().reason).toContain('could not be started: ONNX Runtime cannot load');
+  });
+
+  it('grows and shrinks without losing a call, and is as before where a runner cannot be added', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'whittle-pool-'));
+    const model = join(folder, 'model.onnx');
+    await writeFile(model, identityModel());
+    await start(1, { spec: { model } });
+    const [first] = pids();
+    const busy = rejectionCode(tell('never'));
+    await pool.grow();
+    expect([pool.size, pool.readyCount]).toEqual([2, 2]);
+    const [, second] = pids();
+    const x = float32(Float32Array.of(1, 2), [2]);
+    const answers = Array.from({ length: 20 }, () => pool.run({ meta: {}, tensors: { x } }));
+    await pool.shrink();
+    expect(isAlive(must(second, 'pid'))).toBe(false);
+    for (const { tensors } of await Promise.all(answers)) expect(tensors['y']).toEqual(x);
+    await pool.shrink();
+    expect([pool.size, pids()]).toEqual([1, [first]]);
+    await rm(folder, { recursive: true });
+    expect(await rejectionCode(pool.grow())).toBe('RUNNER_START_FAILED');
+    expect([pool.size, pids(), pool.status().state]).toEqual([1, [first], 'ready']);
+    kill(must(first, 'pid'));
+    expect(await busy).toBe('RUNNER_FAILED');
   });
 
   it('stops all runners where one cannot start', async () => {
