@@ -13,6 +13,6 @@ export { readManifest, writeManifest } from './bundle-files.js';
 export { checkUnchanged, verifyFiles } from './verify-files.js';
 export type { VerifiedFiles } from './verify-files.js';
 export { VerificationRecord } from './verification-record.js';
-export { completeConfig, readConfig } from './config-file.js';
+export { completeConfig, experimentsSchema, readConfig } from './config-file.js';
 export { schemaCheck } from './schema.js';
 export type * from './config.js';

@@ -106,8 +106,13 @@ export class AuditLog {
    * Makes a change between two entries: nothing is done that could not be logged first.
    * @throws FILE_UNWRITABLE before the change is made, or after it where only its outcome could not be logged (then
    * with `outcome` in its details); else what `make` throws.
+   * @param told what the entry of a change that was made says of its result.
    */
-  async change<T>({ actor, action, before, after }: AuditedChange, make: () => Promise<T>): Promise<T> {
+  async change<T>(
+    { actor, action, before, after }: AuditedChange,
+    make: () => Promise<T>,
+    told: (result: T) => unknown = () => undefined,
+  ): Promise<T> {
     const change = randomUUID();
     await this.append({ actor, action, outcome: 'requested', change, before, after });
     let result: T;
@@ -118,7 +123,7 @@ export class AuditLog {
       await this.#conclude({ actor, action, outcome: 'failed', change, error: { code, message } });
       throw thrown;
     }
-    await this.#conclude({ actor, action, outcome: 'applied', change });
+    await this.#conclude({ actor, action, outcome: 'applied', change, after: told(result) });
     return result;
   }
 
