@@ -59,6 +59,7 @@ export class Metrics {
   );
   readonly #queueDepth = this.#gauge('whittle_queue_depth', 'Jobs that wait for a runner.', ['runner']);
   readonly #runnerReady = this.#gauge('whittle_runner_ready', '1 while the runner takes jobs.', ['runner']);
+  readonly #runners = this.#gauge('whittle_runners', 'Processes of the runner that take jobs.', ['runner']);
   readonly #restarts = this.#counter('whittle_runner_restarts_total', 'Times a runner was replaced.', [
     'runner',
   ]);
@@ -152,6 +153,7 @@ export class Metrics {
       const runner = status.name;
       this.#queueDepth.set({ runner }, status.queued);
       this.#runnerReady.set({ runner }, status.state === 'ready' ? 1 : 0);
+      this.#runners.set({ runner }, status.processes.filter(({ state }) => state === 'ready').length);
       this.#restarts.inc({ runner }, status.restarts);
       this.#setProcess(runner, status);
     }
