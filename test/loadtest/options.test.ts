@@ -18,11 +18,18 @@ describe('parseOptions', () => {
     vi.restoreAllMocks();
   });
 
-  test('has short defaults', () => {
+  test('is an open loop by default', () => {
     expect(parseOptions([])).toEqual({
+      mode: 'rate',
       bundle: 'models/demo',
-      endpoint: 'recommend',
-      seconds: 5,
+      mix: [{ endpoint: 'recommend', share: 1 }],
+      unforced: false,
+      arrivals: 'poisson',
+      p99Ms: 20,
+      hotClient: 0.5,
+      clientHeader: 'x-client-id',
+      timeoutMs: 10_000,
+      seconds: 10,
       rounds: 3,
       connections: 16,
       k: 10,
@@ -32,18 +39,25 @@ describe('parseOptions', () => {
     });
   });
 
-  test('reads every option', () => {
+  test('reads every option of the open loop', () => {
     const args =
-      '--bundle b --config c.yaml --endpoint search --pipelines full,int8 --seconds 60 --rounds 1 --connections 256 ' +
-      '--k 200 --users 3 --seed 0 --shadow-share 1 --queries q.txt --out o';
-    expect(parseOptions(args.split(' '))).toEqual({
+      '--bundle b --config c.yaml --mix search=2,rank=0.5 --pipelines full,int8 --seconds 600 --rounds 1 --rate 12.5 ' +
+      '--arrivals constant --p99 7.5 --timeout 500 --k 200 --users 3 --seed 0 --shadow-share 1 --queries q.txt --out o';
+    expect(parseOptions(args.split(' '))).toMatchObject({
+      mode: 'rate',
       bundle: 'b',
       config: 'c.yaml',
-      endpoint: 'search',
+      mix: [
+        { endpoint: 'search', share: 2 },
+        { endpoint: 'rank', share: 0.5 },
+      ],
       pipelines: ['full', 'int8'],
-      seconds: 60,
+      seconds: 600,
       rounds: 1,
-      connections: 256,
+      rate: 12.5,
+      arrivals: 'constant',
+      p99Ms: 7.5,
+      timeoutMs: 500,
       k: 200,
       users: 3,
       seed: 0,
@@ -53,13 +67,30 @@ describe('parseOptions', () => {
     });
   });
 
+  test.each([
+    ['--find-rate --p99 5', { mode: 'find-rate', p99Ms: 5 }],
+    ['--overload 3 --unforced', { mode: 'overload', overload: 3, unforced: true }],
+    [
+      '--clients 8 --hot-client 0.6 --client-header X-Tenant',
+      { mode: 'clients', clients: 8, hotClient: 0.6, clientHeader: 'x-tenant' },
+    ],
+    [
+      '--closed-loop --connections 256 --endpoint search',
+      { mode: 'closed-loop', connections: 256, mix: [{ endpoint: 'search', share: 1 }] },
+    ],
+    ['--ramp 10,50.5', { mode: 'rate', ramp: [10, 50.5] }],
+    ['--steps 10,50,20', { mode: 'rate', steps: [10, 50, 20] }],
+  ])('%s', (args, expected) => {
+    expect(parseOptions(args.split(' '))).toMatchObject(expected);
+  });
+
   test('keeps the origin of a server of this machine', () => {
     expect(parseOptions(['--url', 'http://localhost:80/']).url).toBe('http://localhost');
   });
 
   test.each([
     ['--seconds 0', '--seconds'],
-    ['--seconds 61', '--seconds'],
+    ['--seconds 601', '--seconds'],
     ['--seconds 1.5', '--seconds'],
     ['--rounds -1', '--rounds'],
     ['--connections 257', '--connections'],
@@ -68,9 +99,27 @@ describe('parseOptions', () => {
     ['--seed 4294967296', '--seed'],
     ['--shadow-share 1.1', '--shadow-share'],
     ['--shadow-share NaN', '--shadow-share'],
+    ['--rate 0', '--rate'],
+    ['--rate 1000000', '--rate'],
+    ['--ramp 10', '--ramp'],
+    ['--ramp 10,20,30', '--ramp'],
+    ['--steps 10,,20', '--steps'],
+    ['--steps 10 --rate 5', '--rate'],
+    ['--overload 1', '--overload'],
+    ['--overload 3 --find-rate', '--find-rate'],
+    ['--closed-loop --clients 3', '--clients'],
+    ['--clients 0', '--clients'],
+    ['--arrivals bursts', '--arrivals'],
+    ['--mix recommend', '--mix'],
+    ['--mix recommend=0', '--mix'],
+    ['--mix recommend=1,recommend=2', '--mix'],
+    ['--mix events=1', '--mix'],
+    ['--mix rank=1 --endpoint rank', '--mix'],
+    ['--client-header a:b', '--client-header'],
+    ['--unforced --pipelines full', '--pipelines'],
     ['--pipelines full,', '--pipelines'],
     ['--pipelines full,full', '--pipelines'],
-    ['--endpoint rank', '--endpoint'],
+    ['--endpoint users', '--endpoint'],
     ['--url http://localhost:1 --bundle b', '--bundle'],
     ['--url http://localhost:1 --shadow-share 0', '--shadow-share'],
     ['--what', '--what'],
@@ -88,10 +137,27 @@ describe('parseOptions', () => {
     expect(printed).toContain('--help');
   });
 
-  test('help has examples and says what the loop is', () => {
+  test.each([
+    ['--connections 3', '--connections'],
+    ['--closed-loop --rate 3', '--rate'],
+    ['--closed-loop --mix recommend=1', '--mix'],
+    ['--closed-loop --endpoint rank', '--endpoint'],
+    ['--closed-loop --p99 3', '--p99'],
+    ['--find-rate --steps 1,2', '--steps'],
+    ['--hot-client 0.2', '--hot-client'],
+    ['--overload 3 --pipelines full,int8', '--pipelines'],
+    ['--clients 3 --pipelines full,int8', '--pipelines'],
+  ])('refuses %s, which the mode would pass over', (args, named) => {
+    const parse = (): unknown => parseOptions(args.split(' '));
+    expect(errorCode(parse)).toBe('USAGE_INVALID');
+    expect(parse).toThrow(named);
+  });
+
+  test('help has examples and says what each loop tells', () => {
     expect(() => parseOptions(['--help'])).toThrow(expect.objectContaining({ exitCode: 0 }) as Error);
     expect(printed).toContain('$ npm run loadtest -- --bundle models/demo');
-    expect(printed).toContain('at saturation and not at a rate');
+    expect(printed).toContain('latency counts from the schedule');
+    expect(printed).toContain('at saturation and not');
   });
 
   test.each([

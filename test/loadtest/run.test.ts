@@ -6,11 +6,16 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { RateRow } from '../../loadtest/open-loop/rate-run.js';
+import type { FoundRate } from '../../loadtest/open-loop/find-rate.js';
+import type { HotClientResult } from '../../loadtest/open-loop/hot-client.js';
+import type { OverloadResult } from '../../loadtest/open-loop/overload.js';
 import type { Report } from '../../loadtest/report.js';
 import { must } from '../../src/core/index.js';
 import { childPids, isAlive } from '../support/processes.js';
 import { makeTinyBundle } from '../support/tiny-bundle.js';
+import { startTinyServer, type TinyServer } from '../support/tiny-server.js';
 import { until } from '../support/until.js';
 
 const entry = fileURLToPath(new URL('../../loadtest/main.ts', import.meta.url));
@@ -39,7 +44,7 @@ function loadtest(...args: readonly string[]): Run {
   const serverPids = new Promise<readonly number[]>((resolve, reject) => {
     child.once('close', () => reject(new Error('It ended before its first phase')));
     createInterface({ input: stderr }).on('line', (line) => {
-      if (!line.startsWith('1/') || pid === undefined) return;
+      if (!/^1\/|bracket/.test(line) || pid === undefined) return;
       const servers = childPids(pid);
       resolve([...servers, ...servers.flatMap((server) => childPids(server))]);
     });
@@ -55,14 +60,14 @@ function loadtest(...args: readonly string[]): Run {
 
 const allGone = (pids: readonly number[]): boolean => !pids.some(isAlive);
 
-test('loads each pipeline and the mixture of a server that it starts and ends', async () => {
+test('closed loop: loads each pipeline and the mixture of a server that it starts and ends', async () => {
   const out = join(directory, 'results', 'tiny');
   const run = loadtest(
-    ...['--bundle', bundle, '--out', out, '--seconds', '1', '--rounds', '1'],
+    ...['--closed-loop', '--bundle', bundle, '--out', out, '--seconds', '1', '--rounds', '1'],
     ...['--connections', '4', '--pipelines', 'full,small', '--shadow-share', '1'],
   );
   const { exitCode, stdout, stderr } = await run.done;
-  expect(stderr).toContain(`Saved ${out}.md and ${out}.json`);
+  expect(stderr).toContain(`Saved ${out}.md, ${out}.json`);
   expect(exitCode).toBe(0);
   expect(await readFile(`${out}.md`, 'utf8')).toBe(stdout);
   const { conditions, rows, measurements } = JSON.parse(await readFile(`${out}.json`, 'utf8')) as Report;
@@ -90,13 +95,13 @@ test('loads each pipeline and the mixture of a server that it starts and ends', 
   expect(allGone(pids)).toBe(true);
 });
 
-test('search draws its queries from titles; refused requests are counted and make it fail', async () => {
+test('closed loop: search draws its queries from titles; refused requests are counted and make it fail', async () => {
   const out = join(directory, 'refused');
   const config = join(directory, 'small-queue.json');
   await writeFile(config, JSON.stringify({ runners: { queueLimit: 1 } }));
   const { exitCode, stdout } = await loadtest(
     ...['--bundle', bundle, '--config', config, '--out', out, '--endpoint', 'search', '--pipelines', 'small'],
-    ...['--seconds', '1', '--rounds', '1', '--connections', '32'],
+    ...['--closed-loop', '--seconds', '1', '--rounds', '1', '--connections', '32'],
   ).done;
   expect(stdout).toMatch(/ERRORS in alone small round 1: 503 \d+, QUEUE_FULL \d+/);
   expect(exitCode).toBe(1);
@@ -105,8 +110,97 @@ test('search draws its queries from titles; refused requests are counted and mak
   expect(rows[0]?.errors).toBeGreaterThan(0);
 });
 
+/** The figures of a busy machine can be void, which is then what the exit code says. */
+const codeFor = (markdown: string): number => (markdown.includes('VOID') ? 1 : 0);
+const json = async <T>(out: string): Promise<T> => JSON.parse(await readFile(`${out}.json`, 'utf8')) as T;
+
+test('open loop: each pipeline and the mixture at each step, a mix of endpoints', async () => {
+  const out = join(directory, 'steps');
+  const run = loadtest(
+    ...['--bundle', bundle, '--out', out, '--seconds', '1', '--rounds', '1', '--pipelines', 'full,small'],
+    ...['--steps', '20,60', '--mix', 'recommend=2,search=1,rank=1'],
+  );
+  const { exitCode, stdout, stderr } = await run.done;
+  expect(stderr).toContain(`Saved ${out}.md, ${out}.json, ${out}.html`);
+  const { rows } = await json<{ rows: RateRow[] }>(out);
+  expect(rows.map(({ name, fromRate }) => `${name} ${fromRate}`)).toEqual(
+    ['full', 'small', 'mixture'].flatMap((name) => [`${name} 20`, `${name} 60`]),
+  );
+  for (const { figures } of rows)
+    expect(figures).toMatchObject({ ok: figures.scheduled, refused: 0, failed: 0 });
+  expect(Object.keys(must(rows[0], 'row').answersByPipeline)).toEqual(['full']);
+  expect(Object.keys(must(rows[5], 'row').answersByPipeline).sort()).toEqual(['full', 'small']);
+  expect(stdout).toContain('recommend 50 %, search 25 %, rank 25 %');
+  expect(exitCode).toBe(codeFor(stdout));
+  const page = await readFile(`${out}.html`, 'utf8');
+  expect(page).toContain('<svg');
+  expect(page).not.toMatch(/<script|src=|href=|https?:\/\/(?!127)/);
+  await until('server, runners and generator are gone', async () => allGone(await run.serverPids));
+});
+
+describe('open loop: a server that runs already', () => {
+  let server: TinyServer;
+  let url = '';
+  beforeAll(async () => {
+    server = await startTinyServer({}, { lean: true });
+    url = await server.server.listen();
+  });
+  afterAll(() => server.stop());
+
+  test('a rate that no pipeline holds', async () => {
+    const out = join(directory, 'found');
+    const { stdout, exitCode } = await loadtest(
+      ...['--find-rate', '--p99', '0.1', '--rate', '1', '--seconds', '1', '--url', url, '--out', out],
+      ...['--pipelines', 'full,small'],
+    ).done;
+    const { found } = await json<{ found: FoundRate[] }>(out);
+    expect(found.map(({ name }) => name)).toEqual(['full', 'small']);
+    for (const { rate, probes } of found) {
+      expect(rate).toBeUndefined();
+      for (const probe of probes) expect(probe).toMatchObject({ rate: 1, purpose: 'bracket', held: false });
+    }
+    expect(exitCode).toBe(codeFor(stdout));
+  });
+
+  test('an overload', async () => {
+    const out = join(directory, 'overload');
+    const { stdout, exitCode } = await loadtest(
+      ...['--overload', '2', '--rate', '30', '--seconds', '1', '--url', url, '--out', out],
+    ).done;
+    const result = await json<OverloadResult>(out);
+    expect(result).toMatchObject({ target: 'unforced', peakRate: 30, times: 2 });
+    expect(result).not.toHaveProperty('search');
+    expect(result.seconds).toHaveLength(3);
+    for (const { figures, rate } of [
+      { figures: result.peak, rate: 30 },
+      { figures: result.overload, rate: 60 },
+      { figures: result.after, rate: 15 },
+    ])
+      // Five standard deviations of a Poisson count.
+      expect(Math.abs(figures.scheduled - rate)).toBeLessThan(5 * Math.sqrt(rate));
+    expect(exitCode).toBe(codeFor(stdout));
+  });
+});
+
+test('open loop: a hot client is held back by the limits of the configuration, the others are not', async () => {
+  const out = join(directory, 'clients');
+  const config = join(directory, 'limits.json');
+  await writeFile(config, JSON.stringify({ server: { clients: { requestsPerSecond: 10, burst: 10 } } }));
+  const { stdout, exitCode } = await loadtest(
+    ...['--clients', '2', '--hot-client', '0.9', '--rate', '50', '--seconds', '2', '--rounds', '1'],
+    ...['--bundle', bundle, '--config', config, '--pipelines', 'full', '--out', out],
+  ).done;
+  const { hot, with: others, without } = await json<HotClientResult>(out);
+  // The hot one asks for 45 requests/s and may have 10; the others ask for 2.5 each.
+  expect(hot.refused).toBeGreaterThan(0);
+  expect(hot.refusedWithRetryAfter).toBe(hot.refused);
+  for (const figures of [others, without])
+    expect(figures).toMatchObject({ ok: figures.scheduled, refused: 0 });
+  expect(exitCode).toBe(codeFor(stdout));
+});
+
 test('a signal ends it and the server that it started', async () => {
-  const run = loadtest('--bundle', bundle, '--pipelines', 'full', '--seconds', '60');
+  const run = loadtest('--closed-loop', '--bundle', bundle, '--pipelines', 'full', '--seconds', '60');
   const pids = await run.serverPids;
   expect(pids.length).toBeGreaterThan(3);
   run.child.kill('SIGTERM');
@@ -130,7 +224,13 @@ test.each([
   [['--url', 'http://192.0.2.1:8080'], 2, 'may be another machine'],
   [['--pipelines', 'full,nope'], 2, 'nope does not offer recommend'],
   [['--endpoint', 'search', '--pipelines', 'vector'], 2, 'vector does not offer search'],
-  [['--seconds', '60', '--rounds', '20', '--pipelines', 'full,small,retrieval'], 2, 'at most 3600 s'],
+  [
+    ['--closed-loop', '--seconds', '60', '--rounds', '20', '--pipelines', 'full,small,retrieval'],
+    2,
+    'at most 3600 s',
+  ],
+  [['--connections', '3'], 2, 'no meaning for rate'],
+  [['--mix', 'rank=1', '--pipelines', 'retrieval'], 2, 'retrieval does not offer rank'],
   [['--help'], 0, undefined],
 ])('%j', async (args, expected, said) => {
   const ofBundle = args.includes('--url') ? [] : ['--bundle', bundle];
