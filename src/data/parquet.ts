@@ -12,6 +12,7 @@ import {
 import { assert, toWhittleError, WhittleError } from '../core/index.js';
 import type { Column } from './dataset.js';
 import { queryColumns, sqlName, sqlPath, sqlText, withDuckDb } from './duckdb.js';
+import { readNumbers, readTexts } from './parquet-columns.js';
 
 /** A table: columns of equal length by name. */
 export type Table = Readonly<Record<string, Column>>;
@@ -49,7 +50,8 @@ export async function writeItems(path: string, columns: Table): Promise<void> {
 /**
  * Reads a Parquet file in row order. Numbers of any width become doubles, everything else text; a missing number is
  * NaN, a missing text is empty. The columns `asText` are text whatever their type, which keeps long numeric ids exact.
- * @throws FILE_MISSING, FILE_CORRUPT (not Parquet, or without one of `asText`).
+ * @throws FILE_MISSING, FILE_CORRUPT (not Parquet, or without one of `asText`); INPUT_TOO_LARGE for a column of more than
+ *   2 GiB of text, which a small file can stand for.
  */
 export async function readItems(path: string, asText: readonly string[] = []): Promise<Table> {
   return readParquet(path, async (connection, source) => {
@@ -62,22 +64,15 @@ export async function readItems(path: string, asText: readonly string[] = []): P
         found: names,
         wanted: asText,
       });
-    const numeric = names.map(
-      (name, index) => isNumeric(String(described['column_type']?.[index])) && !asText.includes(name),
+    const isText = (name: string): boolean =>
+      asText.includes(name) || !isNumeric(String(described['column_type']?.[names.indexOf(name)]));
+    const texts = await readTexts(connection, path, source, names.filter(isText));
+    const numbers = await readNumbers(
+      connection,
+      source,
+      names.filter((name) => !isText(name)),
     );
-    const selected = names.map((name, index) =>
-      numeric[index] === true
-        ? `coalesce(${sqlName(name)}::double, 'nan'::double)`
-        : `coalesce(${sqlName(name)}::text, '')`,
-    );
-    const reader = await connection.runAndReadAll(`select ${selected.join(', ')} from ${source}`);
-    const columns = reader.getColumnsJS();
-    return Object.fromEntries(
-      names.map((name, index): [string, Column] => {
-        const values = columns[index] ?? [];
-        return [name, numeric[index] === true ? Float64Array.from(values as number[]) : (values as string[])];
-      }),
-    );
+    return Object.fromEntries(names.map((name) => [name, texts.get(name) ?? numbers.get(name) ?? []]));
   });
 }
 

@@ -36,7 +36,8 @@ export async function openCatalogue(directory: string, manifest: BundleManifest)
     return column;
   };
   const ids = texts(idColumn);
-  const rowById = new Map(ids.map((id, row) => [id, row]));
+  const rowById = new Map<string, number>();
+  for (const [row, id] of ids.entries()) rowById.set(id, row);
   if (ids.length !== rows || rowById.size !== rows) {
     throw new WhittleError(
       'BUNDLE_INVALID',

@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sha256File } from '../../src/core/index.js';
+import { withDuckDb } from '../../src/data/duckdb.js';
 import { readItems, readUsers, writeItems, writeUsers } from '../../src/data/index.js';
 
 let folder = '';
@@ -27,6 +28,34 @@ test('items come back as they were, in order', async () => {
   const path = join(folder, "it's items.parquet");
   await writeItems(path, items);
   expect(await readItems(path)).toEqual(items);
+});
+
+test('texts with any character, and tables of several row groups or of no rows, come back in order', async () => {
+  const path = join(folder, 'texts.parquet');
+  const odd = { id: ['a', '', 'b\u001fc', 'd\ne', '\u{1f600}'], plain: ['v', 'w', 'x', '', ''] };
+  await writeItems(path, odd);
+  expect(await readItems(path)).toEqual(odd);
+  const many = { id: Array.from({ length: 150_000 }, (_, row) => `item ${row}`) };
+  await writeItems(path, many);
+  expect((await readItems(path))['id']).toEqual(many.id);
+  await writeItems(path, { id: [], price: new Float64Array(0) });
+  expect(await readItems(path)).toEqual({ id: [], price: new Float64Array(0) });
+});
+
+test('a small file that stands for more text than is read is refused before it is read', async () => {
+  const path = join(folder, 'bomb.parquet');
+  await withDuckDb(async (connection) => {
+    await connection.run(
+      `copy (select repeat('x', 65536) as id from range(40000)) to '${path}' (format parquet, compression zstd)`,
+    );
+  });
+  expect(statSync(path).size).toBeLessThan(2 ** 20);
+  const before = process.memoryUsage().rss;
+  await expect(readItems(path)).rejects.toMatchObject({
+    code: 'INPUT_TOO_LARGE',
+    details: { field: 'id', value: 65_536 * 40_000 },
+  });
+  expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 29);
 });
 
 test('users come back as they were, in order, empty histories too', async () => {
