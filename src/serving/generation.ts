@@ -71,7 +71,9 @@ export class Generation {
     const { config, log, variants, observe, pipelines } = options;
     const previous = options.previous?.fleet;
     const bundle = await openVerified(options);
-    const users = await readKnownUsers(bundle);
+    // Read while the runners start; where they do not, nobody asks for the users.
+    const users = readKnownUsers(bundle);
+    users.catch(() => undefined);
     const onBatch = (batch: BatchReport): void => {
       observe({ kind: 'batch', ...batch });
     };
@@ -82,7 +84,7 @@ export class Generation {
       await checkUnchanged(bundle.directory, bundle.verified);
       for (const name of pipelines) fleet.pipeline(name);
       if (previous !== undefined) await checkGoldenRequests(bundle, fleet);
-      return new Generation(bundle, users, fleet, options);
+      return new Generation(bundle, await users, fleet, options);
     } catch (thrown) {
       await fleet.close(previous);
       throw thrown;
