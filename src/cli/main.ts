@@ -1,17 +1,21 @@
 #!/usr/bin/env node
 /** The command `whittle`. Exit codes: 0 done, 1 failed, 2 wrong use. */
 import { Command, CommanderError } from 'commander';
-import { auditCommand } from './audit.js';
-import { bundleCommand } from './bundle-create.js';
-import { compressCommand } from './compress.js';
-import { demoCommand } from './demo.js';
-import { diffCommand } from './diff.js';
-import { evaluateCommand } from './evaluate.js';
-import { inspectCommand } from './inspect.js';
+import { must } from '../core/index.js';
 import { reportFailure } from './output.js';
-import { serveCommand } from './serve.js';
-import { trainCommand } from './train.js';
 import { version } from './version.js';
+
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  serve: async () => (await import('./serve.js')).serveCommand,
+  train: async () => (await import('./train.js')).trainCommand,
+  bundle: async () => (await import('./bundle-create.js')).bundleCommand,
+  inspect: async () => (await import('./inspect.js')).inspectCommand,
+  compress: async () => (await import('./compress.js')).compressCommand,
+  diff: async () => (await import('./diff.js')).diffCommand,
+  evaluate: async () => (await import('./evaluate.js')).evaluateCommand,
+  demo: async () => (await import('./demo.js')).demoCommand,
+  audit: async () => (await import('./audit.js')).auditCommand,
+};
 
 const program = new Command('whittle')
   .description(
@@ -20,18 +24,10 @@ const program = new Command('whittle')
   .version(await version())
   .showHelpAfterError('(add --help for the options and examples)')
   .exitOverride();
-const commands = [
-  serveCommand,
-  trainCommand,
-  bundleCommand,
-  inspectCommand,
-  compressCommand,
-  diffCommand,
-  evaluateCommand,
-  demoCommand,
-  auditCommand,
-];
-for (const add of commands) add(program);
+// The called command alone where it is plain which that is: a server starts sooner without the compressor's code.
+const [called = ''] = process.argv.slice(2);
+const wanted = Object.hasOwn(COMMANDS, called) ? [called] : Object.keys(COMMANDS);
+for (const name of wanted) (await must(COMMANDS[name], name)())(program);
 // Commander does not hand its settings down to commands made before them.
 for (const command of program.commands)
   command.exitOverride().showHelpAfterError('(add --help for the options and examples)');
