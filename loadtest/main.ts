@@ -81,8 +81,8 @@ function exitCodeOf(thrown: unknown): number {
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
   const { code, message, details } = toWhittleError(thrown);
   note(`${code}: ${message}`);
-  // A bug's stack is what its reporter needs.
-  if (code === 'INTERNAL' && thrown instanceof Error) note(String(thrown.stack));
+  // The stack of a bug here is what its reporter needs; one of the server is in its log.
+  if (code === 'INTERNAL' && !('status' in details) && thrown instanceof Error) note(String(thrown.stack));
   if ('signal' in details) return INTERRUPTED;
   return code === 'USAGE_INVALID' || code === 'CONFIG_INVALID' ? 2 : 1;
 }
