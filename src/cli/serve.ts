@@ -7,16 +7,16 @@ import {
   WhittleError,
   type ServerConfig,
 } from '../core/index.js';
-import { createServer } from '../http/index.js';
-import { openEngine } from '../serving/index.js';
 import { createOutput, type Output } from './output.js';
-import { parseWholeNumber } from './options.js';
-import { version } from './version.js';
+import { parseCount, parseWholeNumber } from './options.js';
+import { serveAlone, type Listening } from './serve/single.js';
 
 interface ServeOptions {
   readonly config?: string;
   readonly host?: string;
   readonly port?: number;
+  readonly adminPort?: number;
+  readonly gateways?: number;
   readonly verify?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -35,12 +35,18 @@ export function serveCommand(program: Command): void {
     )
     .option('--host <host>', 'address to listen on (default: 127.0.0.1)')
     .option('--port <port>', 'port to listen on, 0 for any free one (default: 8080)', parseWholeNumber)
+    .option(
+      '--admin-port <port>',
+      'port of the admin interface, which WHITTLE_ADMIN_TOKEN or admin.tokenFile switches on (default: 8081)',
+      parseWholeNumber,
+    )
+    .option('--gateways <count>', 'gateway processes that share the port (default: 1)', parseCount)
     .option('--verify', 'read every file and try out every model, also those that an earlier start checked')
     .option('--quiet', 'no log lines')
     .option('--json', 'print one line {"event":"listening","url":…,"pid":…} when ready')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ whittle serve models/demo\n  $ whittle serve models/movielens --config whittle.yaml --port 9000\n',
+      '\nExamples:\n  $ whittle serve models/demo\n  $ whittle serve models/movielens --config whittle.yaml --port 9000\n  $ whittle serve models/demo --gateways 2 --admin-port 8090\n',
     )
     .action((bundle: string | undefined, options: ServeOptions) => serve(bundle, options));
 }
@@ -49,66 +55,55 @@ async function serve(bundle: string | undefined, options: ServeOptions): Promise
   const output = createOutput(options.json ?? false);
   const config = await serveConfig(bundle, options);
   const log = options.quiet === true ? silentLog : createLog();
-  const engine = await openEngine({ config, log });
-  try {
-    const server = await createServer(engine, { config: config.server, log, version: await version() });
-    const url = await server.listen();
-    announce(output, url, config);
-    await untilSignal();
-    await server.close();
-  } finally {
-    await engine.close();
-  }
+  await serveAlone(config, log, (listening) => {
+    announce(output, listening, config);
+  });
 }
 
 /** Flags win over the file, the file over the defaults. */
 async function serveConfig(
   bundle: string | undefined,
-  { config: path, host, port, verify }: ServeOptions,
+  { config: path, host, port, adminPort, gateways, verify }: ServeOptions,
 ): Promise<ServerConfig> {
   const base = path === undefined ? completeConfig({}) : await readConfig(path);
-  const config = {
+  checkPort('port', port);
+  checkPort('admin-port', adminPort);
+  return {
     ...base,
     ...(bundle === undefined ? {} : { bundle }),
+    ...(gateways === undefined ? {} : { gateways }),
     verify: verify ?? base.verify,
     server: {
       ...base.server,
       ...(host === undefined ? {} : { host }),
       ...(port === undefined ? {} : { port }),
     },
+    admin: { ...base.admin, ...(adminPort === undefined ? {} : { port: adminPort }) },
   };
-  if (config.server.port > 65_535) {
-    throw new WhittleError('USAGE_INVALID', `--port ${config.server.port}: a port is 0 to 65535`, {
-      field: 'port',
-    });
-  }
-  return config;
 }
 
-function announce(output: Output, url: string, config: ServerConfig): void {
+function checkPort(flag: string, port: number | undefined): void {
+  if (port === undefined || port <= 65_535) return;
+  throw new WhittleError('USAGE_INVALID', `--${flag} ${port}: a port is 0 to 65535`, { field: flag });
+}
+
+function announce(output: Output, { url, adminUrl, gateways }: Listening, config: ServerConfig): void {
   const experiments = config.experiments
     .filter(({ enabled }) => enabled)
     .map(({ name, arms }) => `${name} (${arms.map((arm) => arm.name).join(', ')})`);
+  const { pid } = process;
+  const admin = adminUrl === undefined ? {} : { adminUrl };
   output.result(
-    { event: 'listening', url, pid: process.pid, bundle: config.bundle },
+    { event: 'listening', url, pid, bundle: config.bundle, gateways, ...admin },
     [
-      `Whittle serves ${config.bundle}`,
+      `Whittle serves ${config.bundle}${gateways.length === 1 ? '' : ` with ${gateways.length} gateways`}`,
       `  API and its page  ${url}/docs`,
       `  variants          ${url}/v1/variants`,
       `  experiments       ${url}/v1/experiments ${experiments.length === 0 ? '(none running)' : experiments.join(', ')}`,
       `  metrics           ${url}/metrics`,
       `  readiness         ${url}/readyz`,
+      `  admin             ${adminUrl === undefined ? 'off; WHITTLE_ADMIN_TOKEN switches it on' : `${adminUrl}/admin/status`}`,
       'Ctrl-C stops it.',
     ].join('\n'),
   );
-}
-
-function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const stop = (): void => {
-      resolve();
-    };
-    process.once('SIGINT', stop);
-    process.once('SIGTERM', stop);
-  });
 }
