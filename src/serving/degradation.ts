@@ -189,16 +189,16 @@ export class Degradation {
   }
 }
 
-/** Expected time of one request's run, by the runs so far; 0 where there was none. */
+/** Expected CPU time of one request's run, by the runs so far; 0 where there was none. */
 function costOf({ ranker, spec }: Pipeline): number {
-  return ranker?.runner.predictMs(spec.candidates) ?? 0;
+  return ranker?.runner.cpuMs(spec.candidates) ?? 0;
 }
 
 function dearerThan(from: Pipeline | undefined, costMs: number): string | undefined {
   const fromMs = from === undefined ? 0 : costOf(from);
   return costMs < fromMs
     ? undefined
-    : `not cheaper: ${costMs.toFixed(3)} ms a request against ${fromMs.toFixed(3)} ms`;
+    : `not cheaper: ${costMs.toFixed(3)} ms of CPU a request against ${fromMs.toFixed(3)} ms`;
 }
 
 /** A user's place in the order in which users move, 0 to 1. */

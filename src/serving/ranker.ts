@@ -1,5 +1,5 @@
 import { must, type Contract } from '../core/index.js';
-import { mergeRankJobs, splitScores, type RankJob, type Served } from '../runtime/index.js';
+import { mergeRankJobs, RunCost, splitScores, type RankJob, type Served } from '../runtime/index.js';
 import type { RankerSpec } from './ranker-runner.js';
 import type { RunnerMemory, RunnerOptions } from './runner-options.js';
 import { RunnerQueue } from './runner-queue.js';
@@ -10,6 +10,7 @@ const SHADOW_QUEUE_LIMIT = 64;
 /** One variant's runners with their queue: scores the candidates of requests, several requests a run. */
 export class Ranker {
   readonly #queue: RunnerQueue<RankJob, Float32Array>;
+  readonly #cpu = new RunCost();
 
   constructor(
     name: string,
@@ -28,7 +29,11 @@ export class Ranker {
         maxCost: maxBatchRows,
         idleLimit: SHADOW_QUEUE_LIMIT,
         request: (jobs) => ({ meta: {}, tensors: mergeRankJobs(contract, jobs) }),
-        outcomes: ({ tensors }, jobs) => splitScores(must(tensors['scores'], 'scores'), jobs),
+        outcomes: ({ meta, tensors }, jobs) => {
+          const rows = jobs.reduce((sum, job) => sum + job.rows, 0);
+          this.#cpu.observe(rows, Number(meta['cpuMs']));
+          return splitScores(must(tensors['scores'], 'scores'), jobs);
+        },
       },
       options,
     );
@@ -59,9 +64,9 @@ export class Ranker {
     return this.#queue.oldestWaitMs;
   }
 
-  /** Expected time of a run of so many candidates, by the runs so far; 0 before the first. */
-  predictMs(rows: number): number {
-    return this.#queue.predictMs(rows);
+  /** Expected CPU time of a run of so many candidates, by the runs so far; 0 before the first. */
+  cpuMs(rows: number): number {
+    return this.#cpu.predictMs(rows);
   }
 
   status(): ReturnType<RunnerQueue<RankJob, Float32Array>['status']> {

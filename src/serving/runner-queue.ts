@@ -104,11 +104,6 @@ export class RunnerQueue<Job, Result> {
     return this.#batcher.oldestWaitMs;
   }
 
-  /** Expected time of a run of this cost, by the runs so far; 0 before the first. */
-  predictMs(cost: number): number {
-    return this.#cost.predictMs(cost);
-  }
-
   /** What a runner said of itself at its start; empty while none is ready. */
   get info(): Readonly<Record<string, unknown>> {
     return this.#pool.info ?? {};

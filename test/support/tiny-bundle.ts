@@ -21,6 +21,8 @@ const TINY_DIMENSIONS = 8;
 const HISTORY_LENGTH = 8;
 const GROUPS = 4;
 const HIDDEN = 16;
+/** Width of the layers that make a model slow: some milliseconds for 24 candidates. */
+const WIDE = 2_048;
 
 const COLOURS = ['amber', 'blue', 'crimson', 'dark', 'emerald', 'faded', 'golden', 'hazel'];
 const THINGS = ['kettle', 'lamp', 'chair', 'carpet', 'mirror', 'clock', 'basket', 'vase'];
@@ -33,6 +35,8 @@ export interface TinyBundleOptions {
   readonly lean?: boolean;
   /** Gives the variant `small` an input that the contract does not bind. */
   readonly brokenVariant?: boolean;
+  /** Makes the full model many times slower than `small`, with the same scores. */
+  readonly slowFull?: boolean;
   /** Gives the variant `small` the full model's order upside down. */
   readonly invertedVariant?: boolean;
 }
@@ -53,7 +57,7 @@ export async function makeTinyBundle(
   const noisy =
     options.invertedVariant === true ? inverted(weights) : perturbed(weights, random.fork('small'));
   await writeModel(towerModel(vectors), join(directory, 'tower.onnx'));
-  await writeModel(rankerModel(vectors, weights), join(directory, 'full.onnx'));
+  await writeModel(rankerModel(vectors, weights, false, options.slowFull), join(directory, 'full.onnx'));
   await writeModel(rankerModel(vectors, noisy, options.brokenVariant), join(directory, 'small.onnx'));
   await writeFile(join(directory, 'indexes/items.f32'), Buffer.from(vectors.buffer));
   const index = await writeIndex(directory, vectors, options.index ?? 'flat');
@@ -115,7 +119,7 @@ function towerModel(vectors: Float32Array): Model {
 }
 
 /** One dense layer over the user's mean vector, the item's vector and their product; `score` `[candidates]`. */
-function rankerModel(vectors: Float32Array, weights: RankerWeights, broken = false): Model {
+function rankerModel(vectors: Float32Array, weights: RankerWeights, broken = false, slow = false): Model {
   const builder = new GraphBuilder({ name: 'ranker' });
   const { op } = builder;
   const history = builder.input('history', 'int64', ['requests', HISTORY_LENGTH]);
@@ -128,10 +132,21 @@ function rankerModel(vectors: Float32Array, weights: RankerWeights, broken = fal
   const joined = op.Concat(user, item, op.Mul(user, item), { axis: 1 });
   const hidden = builder.initializer('hidden', float32(weights.hidden, [3 * TINY_DIMENSIONS, HIDDEN]));
   const output = builder.initializer('output', float32(weights.output, [HIDDEN, 1]));
-  const scores = op.MatMul(op.Relu(op.MatMul(joined, hidden)), output);
+  const fast = op.MatMul(op.Relu(op.MatMul(joined, hidden)), output);
+  const scores = slow ? op.Add(fast, nothingSlowly(builder, joined)) : fast;
   builder.node('Squeeze', [scores, [1]], {}, ['score']);
   builder.output('score', 'float32', ['candidates']);
   return builder.build();
+}
+
+/** Zeros `[candidates, 1]` by way of two wide layers. */
+function nothingSlowly(builder: GraphBuilder, joined: string): string {
+  const { op } = builder;
+  const weights = (name: string, rows: number, columns: number, value: number): string =>
+    builder.initializer(name, float32(new Float32Array(rows * columns).fill(value), [rows, columns]));
+  const first = op.Relu(op.MatMul(joined, weights('wide_1', 3 * TINY_DIMENSIONS, WIDE, 0.01)));
+  const second = op.Relu(op.MatMul(first, weights('wide_2', WIDE, WIDE, 0.01)));
+  return op.MatMul(second, weights('wide_3', WIDE, 1, 0));
 }
 
 async function writeIndex(
