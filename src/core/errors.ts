@@ -96,7 +96,7 @@ export const ERROR_CODES = {
   RUNNER_FAILED: {
     status: 503,
     retryable: true,
-    summary: 'The runner that had the request crashed or hung.',
+    summary: 'The runner crashed or hung, or did so too often.',
   },
   RUNNER_START_FAILED: { status: 500, retryable: false, summary: 'A runner could not be started.' },
   NOT_READY: { status: 503, retryable: true, summary: 'The server is starting or stopping.' },

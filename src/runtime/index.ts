@@ -8,7 +8,7 @@ export type { RunnerEvent, RunnerProcessStatus, SupervisorOptions } from './supe
 export { RunnerPool } from './runner-pool.js';
 export type { RunnerPoolOptions, RunnerPoolStatus } from './runner-pool.js';
 export { probeRunner } from './probe-runner.js';
-export type { ProbeOptions, ProbeReport } from './probe-runner.js';
+export type { ProbeOptions } from './probe-runner.js';
 export { Batcher } from './batcher.js';
 export type { BatcherOptions, JobLimits, Served } from './batcher.js';
 export { ConcurrencyLimit, targetMs } from './concurrency-limit.js';
