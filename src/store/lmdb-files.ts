@@ -37,6 +37,33 @@ function openDatabases(path: string, limits: Limits): LmdbFiles {
   };
 }
 
+/** What can be read of a store whose folder takes no writes. */
+export interface ReadOnlyFiles {
+  readonly root: RootDatabase;
+  readonly histories: Histories;
+}
+
+/**
+ * Opens the histories of a store on a read-only disk, where nothing can be locked or written.
+ * @throws STORE_FAILED where they cannot be read, or there are none.
+ */
+export function openReadOnly(path: string, historyLimit: number): ReadOnlyFiles {
+  checkDataFile(path);
+  let root: RootDatabase | undefined;
+  try {
+    root = open({ path, noSubdir: false, readOnly: true, maxDbs: 16 });
+    // Before the first write there is no such database, and lmdb gives undefined against its types.
+    const layout = (root.openDB<number, string>('meta', {}) as Database<number, string> | undefined)?.get(
+      'layout',
+    );
+    if (layout !== LAYOUT) throw new Error(`its layout is ${String(layout)}, not ${String(LAYOUT)}`);
+    return { root, histories: new Histories(root, historyLimit) };
+  } catch (cause) {
+    root?.close().catch(() => undefined);
+    throw storeFailed(path, cause instanceof Error ? cause.message : String(cause), cause);
+  }
+}
+
 /** Writes the layout, which also proves that the files can be written. */
 function checkLayout(path: string, { root, meta }: LmdbFiles): void {
   root.transactionSync(() => {
@@ -54,11 +81,13 @@ function checkLayout(path: string, { root, meta }: LmdbFiles): void {
 export function openLmdbFiles(path: string, limits: Limits): LmdbFiles {
   makeFolder(path);
   checkDataFile(path);
+  let files: LmdbFiles | undefined;
   try {
-    const files = openDatabases(path, limits);
+    files = openDatabases(path, limits);
     checkLayout(path, files);
     return files;
   } catch (cause) {
+    files?.root.close().catch(() => undefined);
     throw storeFailed(path, cause instanceof Error ? cause.message : String(cause), cause);
   }
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { WhittleError } from '../core/index.js';
 
 /** The longest id in UTF-8 bytes: LMDB holds keys of up to 1978. */
@@ -10,6 +11,16 @@ const MAX_ID_BYTES = 512;
 export function storeFailed(path: string, reason: string, cause?: unknown): WhittleError {
   if (cause instanceof WhittleError && cause.code !== 'INTERNAL') return cause;
   return new WhittleError('STORE_FAILED', `The store at ${path} failed: ${reason}.`, { path, reason }, cause);
+}
+
+/** What a disk or folder says that takes no writes. */
+const UNWRITABLE = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EFBIG'] as const;
+
+/** Whether a failure of the files says that they cannot be written now, and not that they are wrong. */
+export function isUnwritable({ cause }: WhittleError): boolean {
+  if (!(cause instanceof Error && 'code' in cause)) return false;
+  // The names are Node's, the numbers LMDB's.
+  return UNWRITABLE.some((name) => cause.code === name || cause.code === constants.errno[name]);
 }
 
 /** @throws INPUT_INVALID where an id cannot be a key. */

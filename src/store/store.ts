@@ -1,6 +1,12 @@
-import { silentLog } from '../core/index.js';
-import { openLmdbFiles, type LmdbFiles } from './lmdb-files.js';
-import { checkId, storeFailed } from './store-error.js';
+import { silentLog, toWhittleError, type Log } from '../core/index.js';
+import {
+  openLmdbFiles,
+  openReadOnly,
+  type Limits,
+  type LmdbFiles,
+  type ReadOnlyFiles,
+} from './lmdb-files.js';
+import { checkId, isUnwritable, storeFailed } from './store-error.js';
 import type {
   AppendReceipt,
   EventInput,
@@ -10,10 +16,12 @@ import type {
   Store,
   StoreCounts,
   StoredEvent,
+  StoreHealth,
   StoreOptions,
   UserHistory,
 } from './types.js';
 import { WriteBuffer } from './write-buffer.js';
+import { WriteHealth } from './write-health.js';
 
 /** Users that one transaction seeds: keeps the event loop free between them. */
 const SEED_BATCH_USERS = 2000;
@@ -43,41 +51,58 @@ async function commitReason(failure: unknown): Promise<string> {
 
 class LmdbStore implements Store {
   private readonly path: string;
-  private readonly files: LmdbFiles;
+  private readonly limits: Limits;
+  /** Undefined until the folder takes writes. */
+  private files: LmdbFiles | undefined;
+  /** What can be read until then. */
+  private readable: ReadOnlyFiles | undefined;
   private readonly now: () => number;
+  private readonly log: Log;
+  private readonly onHealth: (health: StoreHealth) => void;
+  private readonly writes: WriteHealth;
   private readonly buffer: WriteBuffer<Exposure>;
   private closed = false;
 
   constructor(path: string, options: StoreOptions) {
     const { historyLimit = 200, maxEvents = 10_000_000, maxExposures = 1_000_000 } = options;
-    const { exposureBufferLimit = 10_000, now = Date.now, log = silentLog } = options;
+    const { exposureBufferLimit = 10_000, now = Date.now, retryMs = 1000 } = options;
     this.path = path;
+    this.limits = { historyLimit, maxEvents, maxExposures };
     this.now = now;
-    this.files = openLmdbFiles(path, { historyLimit, maxEvents, maxExposures });
+    this.log = options.log ?? silentLog;
+    this.onHealth = options.onHealth ?? (() => undefined);
+    this.writes = new WriteHealth({
+      retryMs,
+      now,
+      retry: () => this.tryAgain(),
+      onChange: (change) => {
+        this.tell(change);
+      },
+    });
     this.buffer = new WriteBuffer<Exposure>({
       limit: exposureBufferLimit,
       idOf: (exposure) => exposure.requestId,
-      write: (exposures) => this.write(() => void this.files.exposures.append(exposures)),
-      onFailure: (reason) => {
-        log.error('store.exposures_not_written', { path, reason: String(reason), waiting: this.buffer.size });
-      },
+      write: (exposures) => this.write(({ exposures: log }) => void log.append(exposures)),
+      isHeld: () => this.writes.failing !== undefined,
     });
+    this.open(options.allowUnwritable ?? false);
   }
 
   history(user: string): readonly string[] | undefined {
-    return this.read(() => this.files.histories.get(user));
+    return this.read(() => (this.files ?? this.readable)?.histories.get(user));
   }
 
   async seedHistories(bundleHash: string, users: Iterable<UserHistory>): Promise<number> {
-    if (this.read(() => this.files.meta.get('seeded')) === bundleHash) return 0;
+    this.checkWritable();
+    if (this.read(() => this.opened().meta.get('seeded')) === bundleHash) return 0;
     let written = 0;
     for (const batch of batches(users, SEED_BATCH_USERS)) {
       for (const { user } of batch) checkId(user, 'user');
-      written += await this.write(() => this.files.histories.seed(batch));
+      written += await this.write(({ histories }) => histories.seed(batch));
     }
     // Last, so that a seeding cut short is done again.
-    await this.write(() => {
-      this.files.meta.putSync('seeded', bundleHash);
+    await this.write(({ meta }) => {
+      meta.putSync('seeded', bundleHash);
     });
     return written;
   }
@@ -87,10 +112,11 @@ class LmdbStore implements Store {
       checkId(event.id, 'id');
       checkId(event.user, 'user');
     }
+    this.checkWritable();
     const rows = events.map((event): StoredEvent => ({ ...event, timeMs: event.timeMs ?? this.now() }));
-    const accepted = await this.write(() => {
-      const added = this.files.events.append(rows);
-      this.files.histories.extend(added.filter((event) => event.type !== 'view'));
+    const accepted = await this.write((files) => {
+      const added = files.events.append(rows);
+      files.histories.extend(added.filter((event) => event.type !== 'view'));
       return added.length;
     });
     return { accepted, duplicates: events.length - accepted };
@@ -108,36 +134,115 @@ class LmdbStore implements Store {
   }
 
   exposure(requestId: string): Exposure | undefined {
-    return this.read(() => this.files.exposures.get(requestId) ?? this.buffer.get(requestId));
+    return this.read(() => this.files?.exposures.get(requestId) ?? this.buffer.get(requestId));
   }
 
   events(range?: LogRange): Iterable<LogEntry<StoredEvent>> {
-    return this.iterate(() => this.files.events.range(range));
+    return this.iterate(() => this.opened().events.range(range));
   }
 
   exposures(range?: LogRange): Iterable<LogEntry<Exposure>> {
-    return this.iterate(() => this.files.exposures.range(range));
+    return this.iterate(() => this.opened().exposures.range(range));
   }
 
   counts(): StoreCounts {
-    return this.read(() => ({
-      users: this.files.histories.count(),
-      events: this.files.events.count(),
-      exposures: this.files.exposures.count(),
-      exposuresBuffered: this.buffer.size,
+    return this.read(() => {
+      const { histories, events, exposures } = this.opened();
+      return {
+        users: histories.count(),
+        events: events.count(),
+        exposures: exposures.count(),
+        exposuresBuffered: this.buffer.size,
+        exposuresDropped: this.buffer.dropped,
+      };
+    });
+  }
+
+  health(): StoreHealth {
+    const { failing } = this.writes;
+    return {
+      ...(failing === undefined ? {} : { failing }),
+      exposuresWaiting: this.buffer.size,
       exposuresDropped: this.buffer.dropped,
-    }));
+    };
   }
 
   async close(): Promise<void> {
     if (this.closed) return;
+    await this.writes.stop();
     try {
       await this.flush();
     } finally {
       this.closed = true;
       this.buffer.stop();
-      await this.files.root.close();
+      await this.readable?.root.close();
+      await this.files?.root.close();
     }
+  }
+
+  /** @throws STORE_FAILED, unless `allowUnwritable` and that is all there is to it. */
+  private open(allowUnwritable: boolean): void {
+    try {
+      this.files = openLmdbFiles(this.path, this.limits);
+    } catch (thrown) {
+      const error = toWhittleError(thrown);
+      if (!allowUnwritable || !isUnwritable(error)) throw error;
+      this.readable = this.openReadable();
+      this.writes.failed(String(error.details['reason']));
+    }
+  }
+
+  /** The histories where they can be read, as on a read-only disk; a full one or missing permissions refuse that too. */
+  private openReadable(): ReadOnlyFiles | undefined {
+    try {
+      return openReadOnly(this.path, this.limits.historyLimit);
+    } catch (thrown) {
+      const { message } = toWhittleError(thrown);
+      this.log.error('store.histories_not_read', { path: this.path, reason: message });
+      return undefined;
+    }
+  }
+
+  /** Opens the files where that failed, and writes: what waits, and a mark in any case. */
+  private async tryAgain(): Promise<void> {
+    if (this.files === undefined) await this.reopen();
+    await this.buffer.flush();
+    await this.write(({ meta }) => {
+      meta.putSync('checked', this.now());
+    });
+  }
+
+  private async reopen(): Promise<void> {
+    // One process must not have LMDB's files open twice.
+    const { readable } = this;
+    this.readable = undefined;
+    await readable?.root.close();
+    try {
+      this.files = openLmdbFiles(this.path, this.limits);
+    } catch (thrown) {
+      if (readable !== undefined) this.readable = this.openReadable();
+      throw thrown;
+    }
+  }
+
+  private tell(change: { readonly reason: string } | { readonly failedMs: number }): void {
+    const fields = { path: this.path, ...change, waiting: this.buffer.size, dropped: this.buffer.dropped };
+    if ('reason' in change) this.log.error('store.writes_fail', fields);
+    else this.log.info('store.writes_again', fields);
+    this.buffer.flushSoon();
+    this.onHealth(this.health());
+  }
+
+  private opened(): LmdbFiles {
+    if (this.files !== undefined) return this.files;
+    throw storeFailed(this.path, `it could not be opened: ${this.writes.failing?.reason ?? 'not yet'}`);
+  }
+
+  /** @throws STORE_FAILED where writes are known to fail: nobody waits for one more that will. */
+  private checkWritable(): void {
+    this.checkOpen();
+    const { failing } = this.writes;
+    if (failing !== undefined) throw storeFailed(this.path, `it takes no writes: ${failing.reason}`);
   }
 
   private checkOpen(): void {
@@ -154,12 +259,15 @@ class LmdbStore implements Store {
   }
 
   /** Runs `run` in a transaction of its own: all of it is durable when the promise resolves, or none was done. */
-  private async write<T>(run: () => T): Promise<T> {
+  private async write<T>(run: (files: LmdbFiles) => T): Promise<T> {
     this.checkOpen();
+    const files = this.opened();
     try {
-      return await this.files.root.childTransaction(run);
+      return await files.root.childTransaction(() => run(files));
     } catch (cause) {
-      throw storeFailed(this.path, `it could not be written: ${await commitReason(cause)}`, cause);
+      const reason = await commitReason(cause);
+      this.writes.failed(reason);
+      throw storeFailed(this.path, `it could not be written: ${reason}`, cause);
     }
   }
 
@@ -175,6 +283,7 @@ class LmdbStore implements Store {
 
 /**
  * Opens the store in a folder, which is made where it does not exist.
+ * With `allowUnwritable` a folder that takes no writes now is no error.
  * @throws STORE_FAILED with the path and the reason: not a directory, no permission, a corrupt file, another layout.
  */
 export function openStore(path: string, options: StoreOptions = {}): Store {

@@ -80,13 +80,33 @@ export interface StoreOptions {
   readonly exposureBufferLimit?: number;
   /** Unix milliseconds; default the system's clock. */
   readonly now?: () => number;
-  /** Told when buffered exposures cannot be written; default silent. */
+  /** Told when writes start to fail and when they work again; default silent. */
   readonly log?: Log;
+  /** Called at each of these changes. */
+  readonly onHealth?: (health: StoreHealth) => void;
+  /** Time between attempts to write again once a write has failed; default 1000. */
+  readonly retryMs?: number;
+  /**
+   * Opens also where nothing can be written now (a full disk, a read-only folder): as a store whose writes fail, with
+   * the histories where they can at least be read, and which goes on trying. Default false.
+   */
+  readonly allowUnwritable?: boolean;
+}
+
+/** Whether writes work. */
+export interface StoreHealth {
+  /** Why they do not, and since when (unix milliseconds); absent while they do. */
+  readonly failing?: { readonly reason: string; readonly sinceMs: number };
+  /** Exposures that wait to be written, and those lost since the store was opened because too many waited. */
+  readonly exposuresWaiting: number;
+  readonly exposuresDropped: number;
 }
 
 /**
  * User histories, events and exposures of one gateway, durable in one folder. Several processes may have it open.
- * Every method throws (or rejects with) STORE_FAILED where the files cannot be read or written, or after `close`.
+ * Every method throws (or rejects with) STORE_FAILED where the files cannot be read or written, or after `close`. After
+ * the first write that fails, later ones are refused at once, and exposures wait, until an attempt in the background
+ * succeeds.
  */
 export interface Store {
   /**
@@ -122,6 +142,8 @@ export interface Store {
   /** Written exposures in order of arrival, paged the same way. */
   exposures(range?: LogRange): Iterable<LogEntry<Exposure>>;
   counts(): StoreCounts;
+  /** Never throws. */
+  health(): StoreHealth;
   /** Writes what is buffered and closes the files. */
   close(): Promise<void>;
 }

@@ -5,13 +5,16 @@ export interface WriteBufferOptions<T> {
   readonly idOf: (row: T) => string;
   /** Makes rows durable, all or none. */
   readonly write: (rows: readonly T[]) => Promise<void>;
-  /** Told when a write that nobody awaits has failed; its rows wait for the next one. */
-  readonly onFailure: (reason: unknown) => void;
+  /**
+   * Whether rows wait without being written: while `write` is known to fail. Whoever says so calls `flush` when it may
+   * work again. A write that nobody awaits and that fails leaves its rows waiting for that.
+   */
+  readonly isHeld: () => boolean;
 }
 
 /** Rows written in one transaction. */
 const BATCH_ROWS = 500;
-/** How long a row waits for others before it is written, and before a failed write is tried again. */
+/** How long a row waits for others before it is written. */
 const DELAY_MS = 20;
 
 /** Collects rows and writes them in batches, so that whoever brings one does not wait for the disk. */
@@ -49,7 +52,7 @@ export class WriteBuffer<T> {
       return false;
     }
     this.waiting.set(id, row);
-    this.flushLater();
+    this.flushSoon();
     return true;
   }
 
@@ -60,13 +63,13 @@ export class WriteBuffer<T> {
     return written;
   }
 
-  private flushLater(): void {
+  /** Has rows that wait written in the background, unless they are held. */
+  flushSoon(): void {
+    if (this.waiting.size === 0 || this.options.isHeld()) return;
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
-      this.flush().catch((reason: unknown) => {
-        this.options.onFailure(reason);
-        this.flushLater();
-      });
+      // `write` knows that it failed, and has it tried again.
+      if (!this.options.isHeld()) this.flush().catch(() => undefined);
     }, DELAY_MS).unref();
   }
 
