@@ -1,7 +1,7 @@
 import { appendFile, copyFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { silentLog, WhittleError, type ServerConfig } from '../../src/core/index.js';
+import { createLog, silentLog, WhittleError, type ServerConfig } from '../../src/core/index.js';
 import { createServer } from '../../src/http/index.js';
 import { openEngine } from '../../src/serving/index.js';
 import { childPids } from '../support/processes.js';
@@ -67,6 +67,22 @@ test('a model whose inputs the contract does not bind is named with what was exp
   const error = await startError(config);
   expect(error.message).toContain('small.onnx');
   expect(error.message).toContain('request_index');
+});
+
+test('models that an earlier start tried out are tried out again only where that is asked for', async () => {
+  const { config } = await bundle();
+  const tried: string[] = [];
+  const log = createLog({}, (line) => {
+    const { event, runner } = JSON.parse(line) as { event: string; runner: string };
+    if (event === 'model_admitted') tried.push(runner);
+  });
+  const start = async (verify: boolean): Promise<string[]> => {
+    const engine = await openEngine({ config: { ...config, verify }, log });
+    await engine.close();
+    return tried.splice(0).sort();
+  };
+  expect(await start(true)).toEqual(['full', 'small', 'tower']);
+  expect(await start(false)).toEqual([]);
 });
 
 test('an arm of a pipeline that is not there leaves nothing running', async () => {
