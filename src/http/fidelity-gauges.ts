@@ -35,6 +35,8 @@ export class FidelityGauges {
           help: `${help}: ${meaning}.`,
           labelNames: ['variant'],
           registers: [registry],
+          // Means and bounds do not add up; see mergeMetrics.
+          aggregator: 'omit',
         });
         this.#gauges.set(name, gauge);
       }

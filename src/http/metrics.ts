@@ -95,6 +95,17 @@ export class Metrics {
 
   /** Everything in the Prometheus text format; states and processes are read at this moment. */
   async scrape(): Promise<string> {
+    await this.#refresh();
+    return this.#registry.metrics();
+  }
+
+  /** The same as plain data, which can be added up with that of other gateways. */
+  async collect(): Promise<readonly object[]> {
+    await this.#refresh();
+    return this.#registry.getMetricsAsJSON();
+  }
+
+  async #refresh(): Promise<void> {
     const [variants, runners, gateway] = await Promise.all([
       this.#engine.variants(),
       this.#engine.runners(),
@@ -104,7 +115,6 @@ export class Metrics {
     this.#degradation.set(variants, this.#engine.degradation());
     this.#setRunners(runners);
     this.#setProcess('gateway', gateway);
-    return this.#registry.metrics();
   }
 
   #observe(observation: Observation): void {

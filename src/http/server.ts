@@ -9,10 +9,11 @@ import { Drain } from './drain.js';
 import { sendError } from './errors.js';
 import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
+import { mergeExperiments, mergeMetrics, mergeVariants, type GatewayReport, type Peers } from './peers.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { rankingRoutes } from './routes/ranking.js';
-import { statusRoutes } from './routes/status.js';
+import { statusRoutes, type StatusView } from './routes/status.js';
 import { REQUEST_ID_PATTERN } from './schemas/fields.js';
 import { compileValidator } from './validator.js';
 
@@ -26,6 +27,8 @@ export interface ServerOptions {
   readonly log: Log;
   /** Whittle's version, shown on the API's page. */
   readonly version: string;
+  /** Where given, status and metrics are those of all gateways that share the port. */
+  readonly peers?: Peers;
 }
 
 export interface Server {
@@ -34,11 +37,15 @@ export interface Server {
   listen(): Promise<string>;
   /** Refuses new requests, lets open ones finish within their deadline, closes. The engine stays open. */
   close(): Promise<void>;
+  /** What this gateway alone has to say. */
+  report(): Promise<GatewayReport>;
 }
 
 /** The HTTP interface of an engine. Nothing listens before `listen`. */
-export async function createServer(engine: Engine, { config, log, version }: ServerOptions): Promise<Server> {
+export async function createServer(engine: Engine, options: ServerOptions): Promise<Server> {
+  const { config, log, version, peers } = options;
   const metrics = new Metrics(engine);
+  const shown = shownOf(engine, metrics, peers);
   const drain = new Drain();
   const app = openFastify(config, log);
   addHooks(app, drain, metrics);
@@ -47,8 +54,8 @@ export async function createServer(engine: Engine, { config, log, version }: Ser
   await app.register((scope, _options, done) => {
     rankingRoutes(scope, engine);
     eventRoutes(scope, engine);
-    statusRoutes(scope, engine);
-    healthRoutes(scope, metrics, () => (drain.draining ? 'the server is stopping' : engine.notReadyReason()));
+    statusRoutes(scope, engine, shown);
+    healthRoutes(scope, shown, () => (drain.draining ? 'the server is stopping' : engine.notReadyReason()));
     done();
   });
   await app.ready();
@@ -59,6 +66,35 @@ export async function createServer(engine: Engine, { config, log, version }: Ser
       await drain.drain(config.deadlineMs + DRAIN_MARGIN_MS);
       await app.close();
     },
+    report: async () => ({
+      pid: process.pid,
+      variants: await engine.variants(),
+      experiments: engine.experiments(),
+      metrics: await metrics.collect(),
+    }),
+  };
+}
+
+/** Status and metrics of this gateway, or of all where there are others. */
+function shownOf(
+  engine: Engine,
+  metrics: Metrics,
+  peers: Peers | undefined,
+): StatusView & Pick<Metrics, 'contentType' | 'scrape'> {
+  const { contentType } = metrics;
+  if (peers === undefined) {
+    return {
+      contentType,
+      scrape: () => metrics.scrape(),
+      variants: () => engine.variants(),
+      experiments: () => Promise.resolve(engine.experiments()),
+    };
+  }
+  return {
+    contentType,
+    scrape: async () => mergeMetrics(await peers.gather()),
+    variants: async () => mergeVariants((await peers.gather()).reports),
+    experiments: async () => mergeExperiments((await peers.gather()).reports),
   };
 }
 

@@ -6,7 +6,7 @@ import { alive, responses } from '../schemas/answers.js';
 /** `GET /livez`, `/readyz` and `/metrics`. `notReadyReason` is undefined while requests should come. */
 export function healthRoutes(
   app: FastifyInstance,
-  metrics: Metrics,
+  metrics: Pick<Metrics, 'contentType' | 'scrape'>,
   notReadyReason: () => string | undefined,
 ): void {
   const tags = ['health'];
