@@ -120,7 +120,18 @@ export function completeConfig(partial: unknown): ServerConfig {
     if (!arms.some((one) => one.weight > 0))
       throw invalidExperiment(name, 'every arm has weight 0; one needs more');
   }
+  checkDegradation(config);
   return config;
+}
+
+/** Without shadows no retention is ever known, and nothing could take over. */
+function checkDegradation({ overload, shadow }: ServerConfig): void {
+  if (!overload.degradation.enabled || shadow.share > 0) return;
+  throw new WhittleError(
+    'CONFIG_INVALID',
+    'shadow.share: overload.degradation needs shadows to know what quality a pipeline keeps',
+    { field: 'shadow.share', value: shadow.share, allowed: 'above 0 while overload.degradation is enabled' },
+  );
 }
 
 function invalidExperiment(experiment: string, reason: string): WhittleError {

@@ -73,6 +73,17 @@ describe('completeConfig', () => {
   });
 });
 
+test('degradation needs shadows', () => {
+  const overload = { degradation: { enabled: true } };
+  expect(completeConfig({ overload }).overload.degradation.minPairs).toBe(200);
+  expect(() => completeConfig({ overload, shadow: { share: 0 } })).toThrow(
+    expect.objectContaining({
+      code: 'CONFIG_INVALID',
+      details: { field: 'shadow.share', value: 0, allowed: expect.any(String) as string },
+    }),
+  );
+});
+
 describe('readConfig', () => {
   const write = async (text: string): Promise<string> => {
     const path = join(folder, 'whittle.yaml');

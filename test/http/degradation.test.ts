@@ -1,5 +1,8 @@
+import { copyFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readManifest, writeManifest } from '../../src/core/index.js';
 import type { Answer, DegradationStatus, VariantStatus } from '../../src/serving/index.js';
 import { startTinyServer, type TinyServer } from '../support/tiny-server.js';
 import { TINY_USERS } from '../support/tiny-bundle.js';
@@ -128,4 +131,20 @@ test('under overload traffic moves to it and back, but nobody of an experiment a
   expect(await sample('whittle_degraded_answers_total{pipeline="small"}')).toBe(moved.length);
   await until('all of it is back', async () => (await degradation()).share === 0);
   expect(await anonymous()).not.toHaveProperty('degradedFrom');
+});
+
+test('a reload keeps what is known of a variant where its files and those of full are the same', async () => {
+  const { bundle } = server.config;
+  const { files: _files, ...manifest } = await readManifest(bundle);
+  await writeManifest(bundle, { ...manifest, provenance: { made: 'again' } });
+  expect(await server.engine.reload()).toMatchObject({ outcome: 'swapped', started: [] });
+  expect((await retention())?.pairs).toBe(TINY_USERS);
+  await until('it may still take over', async () => (await degradation()).to === 'small');
+
+  await copyFile(join(bundle, 'full.onnx'), join(bundle, 'other.onnx'));
+  await rename(join(bundle, 'other.onnx'), join(bundle, 'small.onnx'));
+  await writeManifest(bundle, manifest);
+  expect(await server.engine.reload()).toMatchObject({ outcome: 'swapped', started: ['small'] });
+  expect(await retention()).toEqual({ pairs: 0, users: 0 });
+  await until('it may no more', async () => (await degradation()).to === undefined);
 });
