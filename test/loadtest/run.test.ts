@@ -11,7 +11,9 @@ import type { RateRow } from '../../loadtest/open-loop/rate-run.js';
 import type { FoundRate } from '../../loadtest/open-loop/find-rate.js';
 import type { HotClientResult } from '../../loadtest/open-loop/hot-client.js';
 import type { OverloadResult } from '../../loadtest/open-loop/overload.js';
+import { parseOptions } from '../../loadtest/options.js';
 import type { Report } from '../../loadtest/report.js';
+import { prepareLoad } from '../../loadtest/requests.js';
 import { must } from '../../src/core/index.js';
 import { childPids, isAlive } from '../support/processes.js';
 import { makeTinyBundle } from '../support/tiny-bundle.js';
@@ -146,6 +148,28 @@ describe('open loop: a server that runs already', () => {
     url = await server.server.listen();
   });
   afterAll(() => server.stop());
+
+  test('requests have the shares of the mix, and users the shares of their events', async () => {
+    const options = parseOptions(['--mix', 'recommend=3,rank=1', '--k', '7']);
+    const { requests, users, queries, topTenthShare } = await prepareLoad(url, options);
+    const known = (await server.get('/v1/users')).json() as { users: string[]; events: number[] };
+    expect({ users, queries }).toEqual({ users: known.users.length, queries: 0 });
+    const of = (path: string): typeof requests => requests.filter((request) => request.path === path);
+    const total = known.events.reduce((sum, count) => sum + count, 0);
+    expect(of('/v1/recommend').map(({ body }) => JSON.parse(body) as unknown)).toEqual(
+      known.users.map((user) => ({ user, k: 7 })),
+    );
+    for (const [place, { weight }] of of('/v1/recommend').entries())
+      expect(weight).toBeCloseTo((3 * (known.events[place] ?? 0)) / total, 9);
+    expect(of('/v1/rank').reduce((sum, { weight }) => sum + weight, 0)).toBeCloseTo(1, 9);
+    for (const { body } of of('/v1/rank')) {
+      const { user, items } = JSON.parse(body) as { user: string; items: string[] };
+      const answer = (await server.post('/v1/recommend', { user, k: 100 })).answer();
+      expect(items).toEqual(answer.items.map(({ id }) => id));
+    }
+    const heavy = known.events.toSorted((a, b) => b - a).slice(0, users / 10);
+    expect(topTenthShare).toBeCloseTo(heavy.reduce((sum, count) => sum + count, 0) / total, 9);
+  });
 
   test('a rate that no pipeline holds', async () => {
     const out = join(directory, 'found');
