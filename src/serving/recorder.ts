@@ -32,16 +32,20 @@ export class Recorder {
   }
 
   record(served: Served): void {
-    const { endpoint, request, route, answer } = served;
+    const { endpoint, request, generation, route, answer } = served;
     const { assignment } = route;
-    if (assignment !== undefined) this.#experiments.record(assignment, request.user);
+    const { ranking } = served.ranked;
+    // An answer that is missing from the log is not part of an experiment.
+    const isLogged = this.#expose(served);
+    if (assignment !== undefined && isLogged) this.#experiments.record(assignment, request.user);
     this.traffic.record(answer);
-    this.#expose(served);
-    if (!answer.cached) shadow(served);
+    if (!answer.cached && ranking !== undefined)
+      generation.shadow.consider({ request, pipeline: route.pipeline, ranking });
     this.#observe({ kind: 'answer', endpoint, answer });
   }
 
-  #expose({ request: { user }, generation, ranked, answer }: Served): void {
+  /** False where the log has no room; that is counted. */
+  #expose({ request: { user }, generation, ranked, answer }: Served): boolean {
     const { ids } = generation.bundle.catalogue;
     const exposed = this.#store.appendExposure({
       requestId: answer.requestId,
@@ -55,13 +59,6 @@ export class Recorder {
       items: ranked.rows.map((row) => must(ids[row], 'id')),
     });
     if (!exposed) this.#observe({ kind: 'exposure_dropped' });
+    return exposed;
   }
-}
-
-/** A forced request is a test: what follows it says nothing of how people like an order. */
-function shadow({ request, generation, route: { pipeline }, ranked: { ranking } }: Served): void {
-  if (ranking === undefined) return;
-  const { requestId, user, forcedPipeline, timeMs = Date.now() } = request;
-  const labelled = user === undefined || forcedPipeline !== undefined ? {} : { user };
-  generation.shadow.consider({ requestId, pipeline, ranking, timeMs, ...labelled });
 }

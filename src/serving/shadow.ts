@@ -6,6 +6,7 @@ import { compareScores } from './fidelity-pair.js';
 import type { Fleet } from './fleet.js';
 import { LiveRetentionJoin, type Comparison, type Engagement } from './live-retention.js';
 import type { Pipeline, Ranking } from './pipeline.js';
+import type { AnyRequest } from './prepare.js';
 import { takeoversOf } from './takeover.js';
 import type { LiveFidelity, LiveRetention, Observation } from './types.js';
 
@@ -16,13 +17,9 @@ const DEPTH = 10;
 
 /** An answer that may be ranked again. */
 export interface ShadowedAnswer {
-  readonly requestId: string;
+  readonly request: Pick<AnyRequest, 'requestId' | 'user' | 'forcedPipeline' | 'timeMs'>;
   readonly pipeline: Pipeline;
   readonly ranking: Ranking;
-  /** Absent where nobody's labels may count: the request names no user, or was forced. */
-  readonly user?: string;
-  /** Moment the request stands for, unix milliseconds. */
-  readonly timeMs: number;
 }
 
 export interface ShadowOptions {
@@ -107,9 +104,11 @@ export class Shadow {
     }
   }
 
-  /** Labels may come before the shadow is ranked. */
-  #open({ user, requestId, timeMs, ranking }: ShadowedAnswer): Comparison | undefined {
-    return user === undefined ? undefined : this.#join.open({ user, requestId, timeMs, rows: ranking.rows });
+  /** From here on, for labels may come before the shadow is ranked. What follows a forced request, a test, is none. */
+  #open({ request, ranking: { rows } }: ShadowedAnswer): Comparison | undefined {
+    const { requestId, user, forcedPipeline, timeMs = Date.now() } = request;
+    if (user === undefined || forcedPipeline !== undefined) return undefined;
+    return this.#join.open({ user, requestId, timeMs, rows });
   }
 
   #settle(
