@@ -17,6 +17,8 @@ export interface ProbeResult {
   readonly purpose: Purpose;
   readonly figures: Figures;
   readonly held: boolean;
+  /** The generator was late: the search did not use it. */
+  readonly isVoid: boolean;
 }
 
 /** The search of one target. */
@@ -86,8 +88,8 @@ async function runProbe(bench: Bench, search: Search): Promise<void> {
     const held = holdsObjective(figures, p99Ms);
     bench.note(`  ${describe(figures)}: ${held ? 'holds' : 'does not hold'}`);
     reason = voidReason(figures);
+    search.blocks.push({ block, probe: { rate, purpose, figures, held, isVoid: reason !== undefined } });
     if (reason === undefined) {
-      search.blocks.push({ block, probe: { rate, purpose, figures, held } });
       search.rates.take(block);
       return;
     }
@@ -103,7 +105,9 @@ function describe(figures: Figures): string {
 
 function foundRate({ target, rates, blocks, voidReason: reason }: Search): FoundRate {
   const result = rates.result ?? { isLimit: false };
-  const confirming = blocks.filter(({ probe }) => probe.purpose === 'confirm' && probe.rate === result.rate);
+  const confirming = blocks.filter(
+    ({ probe }) => probe.purpose === 'confirm' && probe.rate === result.rate && !probe.isVoid,
+  );
   const confirmed = confirming.map(({ block }) => block);
   return {
     name: target.name,

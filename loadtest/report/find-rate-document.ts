@@ -21,7 +21,7 @@ export function findRateDocument(
       ...found.flatMap(({ name, voidReason }) =>
         voidReason === undefined ? [] : [`VOID: ${name}: ${voidReason}.`],
       ),
-      `A rate holds where p99 is within ${p99Ms} ms and at most 0.1 % failed. The found one is known to 3 % and held again in all blocks of "p99 by block" together; the figures are those blocks'.`,
+      `A rate holds where p99 is within ${p99Ms} ms and at most 0.1 % failed. The found one is known to 3 %, or to as much as it was lowered to be confirmed, and held again in all blocks of "p99 by block" together; the figures are those blocks'.`,
       'Pipelines took turns, block by block, in an order drawn anew for each turn.',
       'The interval of p99 takes answers as independent; where blocks differ by more, believe the blocks.',
     ],
@@ -52,9 +52,9 @@ function probesTable(found: readonly FoundRate[]): readonly ReportTable[] {
   return found.map(({ name, probes }) => ({
     title: `Blocks of ${name}`,
     header: ['for', 'result', 'requests/s', 'p50 ms', 'p99 ms', 'failed', 'answers', 'lag p99 ms'],
-    rows: probes.map(({ purpose, held, rate, figures }) => [
+    rows: probes.map(({ purpose, held, isVoid, rate, figures }) => [
       purpose,
-      held ? 'holds' : 'does not hold',
+      `${held ? 'holds' : 'does not hold'}${isVoid ? ', VOID' : ''}`,
       formatRate(rate),
       formatMs(figures.p50Ms),
       formatMs(figures.p99Ms),
@@ -66,7 +66,10 @@ function probesTable(found: readonly FoundRate[]): readonly ReportTable[] {
 }
 
 function plotsOf(found: readonly FoundRate[], p99Ms: number): ReportDocument['plots'] {
-  const lines = found.map(({ name, probes }) => ({ name, points: probes.map(pointOf) }));
+  const lines = found.map(({ name, probes }) => ({
+    name,
+    points: probes.filter(({ isVoid }) => !isVoid).map(pointOf),
+  }));
   return lines.some(({ points }) => points.some(({ p99Ms: measured }) => measured !== undefined))
     ? [latencyPlot(lines, p99Ms)]
     : [];

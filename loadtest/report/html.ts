@@ -9,15 +9,15 @@ const STYLE = `
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14171c; --ink: #e6e9ee; --soft: #a0a9b6; --rule: #303742; --band: #ffffff0d;
     --c0: #56b4e9; --c1: #ff8c42; --c2: #2fc99b; --c3: #e08cc0; --c4: #f0d34a; --c5: #b9c0ca; } }
-body { margin: 2rem auto; padding: 0 1rem; max-width: 60rem; background: var(--ground); color: var(--ink);
+body { margin: 2rem auto; padding: 0 1rem; max-width: 76rem; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 .summary { font-size: 1.1rem; } .void { color: var(--c1); font-weight: 600; }
 ul { padding-left: 1.2rem; color: var(--soft); } code { font-size: 0.9em; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
+th, td { padding: 0.3rem 0.5rem; font-size: 0.9em; border-bottom: 1px solid var(--rule); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } .text { text-align: left; }
-svg { width: 100%; height: auto; margin: 1rem 0; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
+svg { display: block; width: 100%; max-width: 60rem; height: auto; margin: 1rem 0; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
 svg .plot-title { font-weight: 600; font-size: 13px; } svg .tick { fill: var(--soft); }
 .grid { stroke: var(--rule); } .axis { stroke: var(--soft); } .band { fill: var(--band); }
 .series path { fill: none; stroke: var(--c); stroke-width: 2; } .dashed path { stroke-dasharray: 5 4; }

@@ -67,7 +67,7 @@ function plotsOf(
     p99Micros === undefined ? [] : [[place + 0.5, p99Micros / 1000] as const],
   );
   const traffic: Plot = {
-    title: `Requests of ${target} by the second they were due`,
+    title: `Requests by the second they were due (${target})`,
     xLabel: 'seconds',
     yLabel: 'requests/s',
     isLogY: false,

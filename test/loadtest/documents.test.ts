@@ -177,7 +177,7 @@ describe('documents', () => {
   });
 
   test('of a search say the rate, or that there is none', () => {
-    const probes = [{ rate: 100, purpose: 'bracket' as const, figures, held: true }];
+    const probes = [{ rate: 100, purpose: 'bracket' as const, figures, held: true, isVoid: false }];
     const found: FoundRate[] = [
       { name: 'full', rate: 123.45, isLimit: false, probes, figures, blockP99Ms: [12, 13] },
       { name: 'int8', rate: 50_000, isLimit: true, probes, figures, blockP99Ms: [] },
