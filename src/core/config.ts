@@ -44,7 +44,7 @@ export interface ServerConfig {
   /** Folder of the event store. */
   readonly store: { readonly path: string };
   readonly cache: { readonly maxEntries: number; readonly ttlMs: number };
-  /** Share of requests whose candidates the full model ranks again after the answer. */
+  /** Share of answers whose candidates are ranked again, to compare variants with the full model. */
   readonly shadow: { readonly share: number };
   readonly experiments: readonly ExperimentConfig[];
 }
