@@ -15,6 +15,8 @@ export interface ExperimentReport {
   readonly name: string;
   readonly enabled: boolean;
   readonly salt: string;
+  /** Why it takes no traffic although it is enabled; absent where that is not so. */
+  readonly paused?: string;
   readonly arms: readonly ArmReport[];
   /** Whether unique users split as the weights say; absent while there are too few users, or fewer than two arms. */
   readonly sampleRatio?: SampleRatio;
@@ -47,6 +49,12 @@ export interface Experiments {
    * @throws CONFIG_INVALID as {@link createExperiments}; nothing is changed then.
    */
   replace(configs: readonly ExperimentConfig[]): void;
+  /** Assigns nobody from now on: what cannot be logged must not be counted. @param reason shown in reports. */
+  pause(reason: string): void;
+  /** Assigns again; assignments are the ones from before. */
+  resume(): void;
+  /** Why nobody is assigned; undefined where that is not so. */
+  paused(): string | undefined;
 }
 
 interface ArmState {
@@ -159,10 +167,11 @@ export function runningExperiment(configs: readonly ExperimentConfig[]): Experim
  */
 export function createExperiments(initial: readonly ExperimentConfig[]): Experiments {
   let state = openState(initial);
+  let paused: string | undefined;
   return {
     assign(unitId) {
       const { running, assigner } = state;
-      if (running === undefined || assigner === undefined) return undefined;
+      if (running === undefined || assigner === undefined || paused !== undefined) return undefined;
       const arm = assigner(unitId);
       return { experiment: running.name, arm: arm.name, pipeline: arm.pipeline };
     },
@@ -173,10 +182,20 @@ export function createExperiments(initial: readonly ExperimentConfig[]): Experim
       arm.requests++;
       if (user !== undefined) arm.users.add(user);
     },
-    report: () => [...state.experiments.values()].map(reportExperiment),
+    report: () =>
+      [...state.experiments.values()].map(reportExperiment).map((report) => {
+        return paused === undefined || !report.enabled ? report : { ...report, paused };
+      }),
     configs: () => state.configs,
     replace(configs) {
       state = openState(configs, state);
     },
+    pause(reason) {
+      paused = reason;
+    },
+    resume() {
+      paused = undefined;
+    },
+    paused: () => paused,
   };
 }

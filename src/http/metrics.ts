@@ -1,6 +1,13 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { readProcessStats } from '../runtime/index.js';
-import type { AnswerInfo, Engine, Observation, RunnerStatus } from '../serving/index.js';
+import type {
+  AnswerInfo,
+  Endpoint,
+  Engine,
+  EngineStatus,
+  Observation,
+  RunnerStatus,
+} from '../serving/index.js';
 import { DegradationMetrics } from './degradation-metrics.js';
 import { FidelityGauges } from './fidelity-gauges.js';
 
@@ -57,6 +64,16 @@ export class Metrics {
     'Answers missing from the log because its buffer was full.',
     [],
   );
+  readonly #experimentsPaused = this.#gauge(
+    'whittle_experiments_paused',
+    '1 while experiments assign nobody because answers cannot be logged.',
+    [],
+  );
+  readonly #exposuresWaiting = this.#gauge(
+    'whittle_exposures_waiting',
+    'Answers that wait to be written to the log.',
+    [],
+  );
   readonly #queueDepth = this.#gauge('whittle_queue_depth', 'Jobs that wait for a runner.', ['runner']);
   readonly #runnerReady = this.#gauge('whittle_runner_ready', '1 while the runner takes jobs.', ['runner']);
   readonly #runners = this.#gauge('whittle_runners', 'Processes of the runner that take jobs.', ['runner']);
@@ -93,6 +110,11 @@ export class Metrics {
     this.#responses.inc({ route: route ?? 'none', status });
   }
 
+  /** Counts a ranking request that was refused before the engine saw it. */
+  readonly countRefusal = (endpoint: Endpoint, code: string): void => {
+    this.#requests.inc({ endpoint, pipeline: 'none', variant: 'none', arm: 'none', outcome: code });
+  };
+
   /** Everything in the Prometheus text format; states and processes are read at this moment. */
   async scrape(): Promise<string> {
     await this.#refresh();
@@ -113,8 +135,14 @@ export class Metrics {
     ]);
     this.#fidelity.set(variants);
     this.#degradation.set(variants, this.#engine.degradation());
+    this.#setStore(this.#engine.status());
     this.#setRunners(runners);
     this.#setProcess('gateway', gateway);
+  }
+
+  #setStore({ store, experimentsPaused }: EngineStatus): void {
+    this.#experimentsPaused.set(experimentsPaused === undefined ? 0 : 1);
+    this.#exposuresWaiting.set(store.exposuresWaiting);
   }
 
   #observe(observation: Observation): void {

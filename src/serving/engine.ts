@@ -1,5 +1,4 @@
 import {
-  must,
   toWhittleError,
   WhittleError,
   type ExperimentConfig,
@@ -25,7 +24,6 @@ import {
 } from './pipeline.js';
 import { checkedRows, prepareRequest, rowsOf, type AnyRequest } from './prepare.js';
 import { Recorder } from './recorder.js';
-import { Reloads } from './reloads.js';
 import { routeRequest, type Route } from './routing.js';
 import type {
   Answer,
@@ -47,6 +45,8 @@ import type {
   UserEvent,
   VariantStatus,
 } from './types.js';
+import { pauseWhileFailing, seedHistories } from './store-watch.js';
+import { Swapper } from './swapper.js';
 import { runnerStatus } from './runner-status.js';
 import { variantStatuses } from './variant-status.js';
 
@@ -65,7 +65,7 @@ type RunPipeline = (pipeline: Pipeline, bundle: OpenBundle, prepared: PipelineRe
  */
 export async function openEngine({ config, log, variants }: EngineOptions): Promise<BundleEngine> {
   const experiments = createExperiments(config.experiments);
-  const store = openStore(config.store.path, { log });
+  const store = openStore(config.store.path, { log, allowUnwritable: true });
   const observers = new Observers();
   try {
     const open = (pipelines: readonly string[], previous?: Generation): Promise<Generation> =>
@@ -104,18 +104,23 @@ export class BundleEngine implements Engine {
   readonly #observers: Observers;
   readonly #recorder: Recorder;
   readonly #degradation: Degradation;
-  readonly #open: EngineParts['open'];
-  readonly #reloads: Reloads;
-  #generation: Generation;
+  readonly #swapper: Swapper;
   /** Takes the place of the bundle's. */
   #defaultPipeline: string | undefined;
   #closing = false;
 
   constructor({ config, log, open, experiments, store, observers }: EngineParts, generation: Generation) {
     this.#config = config;
-    this.#open = open;
-    this.#reloads = new Reloads(() => this.#swap(), log);
-    this.#generation = generation;
+    this.#swapper = new Swapper(
+      {
+        folder: config.bundle,
+        log,
+        open,
+        seed: (next) => seedHistories(store, next),
+        neededPipelines: () => this.#neededPipelines(),
+      },
+      generation,
+    );
     this.#experiments = experiments;
     this.#store = store;
     this.#observers = observers;
@@ -127,6 +132,16 @@ export class BundleEngine implements Engine {
       defaultPipeline: () => this.defaultPipeline(),
     });
     this.#degradation.start(observers);
+    pauseWhileFailing(store, experiments, () => {
+      seedHistories(store, this.#generation).catch((thrown: unknown) => {
+        log.error('histories_not_seeded', { reason: toWhittleError(thrown).message });
+      });
+    });
+  }
+
+  /** What a request that comes now meets. */
+  get #generation(): Generation {
+    return this.#swapper.generation;
   }
 
   /** The bundle that is served now. */
@@ -243,71 +258,34 @@ export class BundleEngine implements Engine {
     return [this.defaultPipeline(), ...(running?.arms ?? []).map(({ pipeline }) => pipeline)];
   }
 
+  /** Pipelines that a bundle must have to take the place of the one that serves. */
+  #neededPipelines(): string[] {
+    const chosen = this.#defaultPipeline === undefined ? [] : [this.#defaultPipeline];
+    return [...chosen, ...pipelinesOf(this.#experiments.configs())];
+  }
+
   onObservation(listener: (observation: Observation) => void): void {
     this.#observers.add(listener);
   }
 
   reload(): Promise<ReloadReport> {
-    return this.#reloads.request();
+    return this.#swapper.reload();
   }
 
   status(): EngineStatus {
-    const { busy, last } = this.#reloads;
+    const paused = this.#experiments.paused();
     return {
-      bundle: this.#config.bundle,
-      bundleVersion: this.#generation.version,
-      reloading: busy,
-      ...(last === undefined ? {} : { lastReload: last }),
+      ...this.#swapper.status(),
+      store: this.#store.health(),
+      ...(paused === undefined ? {} : { experimentsPaused: paused }),
     };
   }
 
   async close(): Promise<void> {
     this.#closing = true;
     this.#degradation.stop();
-    await Promise.all([this.#generation.close(), this.#reloads.settled()]);
+    await this.#swapper.close();
     await this.#store.close();
-  }
-
-  async #swap(): Promise<ReloadReport> {
-    const startedAt = performance.now();
-    const previous = this.#generation;
-    const kept = previous.fleet.runners.map((runner) => runner.status().name);
-    const versions = { bundleVersion: previous.version, previousVersion: previous.version };
-    if (await previous.isCurrent(this.#config.bundle)) {
-      const loadMs = performance.now() - startedAt;
-      return { outcome: 'unchanged', ...versions, started: [], kept, loadMs, drainMs: 0 };
-    }
-    const next = await this.#open(this.#neededPipelines(), previous);
-    await this.#enter(next, previous);
-    const servingAt = performance.now();
-    await previous.retire(next);
-    return {
-      outcome: 'swapped',
-      ...versions,
-      bundleVersion: next.version,
-      ...runnerNames(next.fleet),
-      loadMs: servingAt - startedAt,
-      drainMs: performance.now() - servingAt,
-    };
-  }
-
-  /** From here on requests meet `next`. @throws where it cannot serve what it must by now; it is closed then. */
-  async #enter(next: Generation, previous: Generation): Promise<void> {
-    try {
-      await seedHistories(this.#store, next);
-      if (this.#closing) throw new WhittleError('NOT_READY', 'The server is stopping');
-      // Experiments may have changed while it was opened.
-      for (const name of this.#neededPipelines()) next.fleet.pipeline(name);
-    } catch (thrown) {
-      await next.close(previous);
-      throw thrown;
-    }
-    this.#generation = next;
-  }
-
-  #neededPipelines(): string[] {
-    const chosen = this.#defaultPipeline === undefined ? [] : [this.#defaultPipeline];
-    return [...chosen, ...pipelinesOf(this.#experiments.configs())];
   }
 
   /** Routes, prepares, runs or finds in the cache, records. */
@@ -391,18 +369,6 @@ function checkVersion({ version }: Generation, request: AnyRequest): void {
 
 function pipelinesOf(experiments: readonly ExperimentConfig[]): string[] {
   return experiments.flatMap(({ arms }) => arms.map(({ pipeline }) => pipeline));
-}
-
-/** Gives users the histories of the bundle, once for each state of its users' file. */
-async function seedHistories(store: Store, { bundle: { manifest }, users }: Generation): Promise<void> {
-  if (manifest.users === undefined) return;
-  await store.seedHistories(must(manifest.files[manifest.users.file], 'users file').sha256, users);
-}
-
-function runnerNames({ runners, started }: Fleet): Pick<ReloadReport, 'started' | 'kept'> {
-  const names = (isStarted: boolean): string[] =>
-    runners.filter((one) => started.has(one) === isStarted).map((one) => one.status().name);
-  return { started: names(true), kept: names(false) };
 }
 
 /** Requests of an experiment bypass the cache, so that an arm's latency and exposure are its own. */

@@ -1,5 +1,6 @@
 import type { ExperimentConfig } from '../core/index.js';
 import type { ProcessStats, RunnerProcessStatus } from '../runtime/index.js';
+import type { StoreHealth } from '../store/index.js';
 
 /** Stage timings of one answer, milliseconds. */
 export interface StageTimings {
@@ -194,6 +195,8 @@ export interface ExperimentStatus {
   readonly name: string;
   readonly enabled: boolean;
   readonly salt: string;
+  /** Why it takes no traffic although it is enabled: answers cannot be logged now. */
+  readonly paused?: string;
   readonly arms: readonly {
     readonly name: string;
     readonly weight: number;
@@ -237,6 +240,10 @@ export interface EngineStatus {
   readonly bundleVersion: string;
   readonly reloading: boolean;
   readonly lastReload?: LastReload;
+  /** Whether the event store takes writes. */
+  readonly store: StoreHealth;
+  /** Why no experiment assigns anybody; absent while the store takes writes. */
+  readonly experimentsPaused?: string;
 }
 
 /** What the HTTP layer needs from serving; the command line puts the two together. */

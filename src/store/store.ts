@@ -58,7 +58,7 @@ class LmdbStore implements Store {
   private readable: ReadOnlyFiles | undefined;
   private readonly now: () => number;
   private readonly log: Log;
-  private readonly onHealth: (health: StoreHealth) => void;
+  private readonly listeners: ((health: StoreHealth) => void)[] = [];
   private readonly writes: WriteHealth;
   private readonly buffer: WriteBuffer<Exposure>;
   private closed = false;
@@ -70,7 +70,6 @@ class LmdbStore implements Store {
     this.limits = { historyLimit, maxEvents, maxExposures };
     this.now = now;
     this.log = options.log ?? silentLog;
-    this.onHealth = options.onHealth ?? (() => undefined);
     this.writes = new WriteHealth({
       retryMs,
       now,
@@ -167,6 +166,10 @@ class LmdbStore implements Store {
     };
   }
 
+  onHealth(listener: (health: StoreHealth) => void): void {
+    this.listeners.push(listener);
+  }
+
   async close(): Promise<void> {
     if (this.closed) return;
     await this.writes.stop();
@@ -230,7 +233,7 @@ class LmdbStore implements Store {
     if ('reason' in change) this.log.error('store.writes_fail', fields);
     else this.log.info('store.writes_again', fields);
     this.buffer.flushSoon();
-    this.onHealth(this.health());
+    for (const listener of this.listeners) listener(this.health());
   }
 
   private opened(): LmdbFiles {

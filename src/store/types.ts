@@ -82,8 +82,6 @@ export interface StoreOptions {
   readonly now?: () => number;
   /** Told when writes start to fail and when they work again; default silent. */
   readonly log?: Log;
-  /** Called at each of these changes. */
-  readonly onHealth?: (health: StoreHealth) => void;
   /** Time between attempts to write again once a write has failed; default 1000. */
   readonly retryMs?: number;
   /**
@@ -144,6 +142,8 @@ export interface Store {
   counts(): StoreCounts;
   /** Never throws. */
   health(): StoreHealth;
+  /** Calls `listener` whenever writes start to fail, or work again. */
+  onHealth(listener: (health: StoreHealth) => void): void;
   /** Writes what is buffered and closes the files. */
   close(): Promise<void>;
 }

@@ -150,12 +150,19 @@ const arm = closedObject({
   users: integer,
 });
 
-const experiment = closedObject({
-  name: text,
-  enabled: flag,
-  salt: text,
-  arms: { type: 'array', items: arm },
-});
+const experiment = closedObject(
+  {
+    name: text,
+    enabled: flag,
+    salt: text,
+    paused: {
+      ...text,
+      description: 'Why it takes no traffic although it is enabled: answers cannot be logged now.',
+    },
+    arms: { type: 'array', items: arm },
+  },
+  ['name', 'enabled', 'salt', 'arms'],
+);
 
 export const experiments = closedObject({ experiments: { type: 'array', items: experiment } });
 
