@@ -1,9 +1,20 @@
 import type { ServerResponse } from 'node:http';
-import { WhittleError } from '../core/index.js';
+import type { Socket } from 'node:net';
+import { setImmediate as turn } from 'node:timers/promises';
 
-/** Knows which responses are open, so that closing can refuse new requests and wait for the rest. */
+/** Time that a client has to close a connection after the server has; what it still sends is read and dropped. */
+const LINGER_MS = 1_000;
+
+/**
+ * Knows the open connections and their unanswered requests, so that connections end without cutting anything off: a
+ * socket that is closed with unread bytes in it resets the connection, and its client may lose the answer before.
+ */
 export class Drain {
-  readonly #open = new Set<ServerResponse>();
+  readonly #sockets = new Set<Socket>();
+  /** Unanswered requests by connection, each with what to call when it is over. */
+  readonly #pending = new Map<Socket, Map<ServerResponse, (() => void) | undefined>>();
+  /** Connections to end once they have nothing left to answer. */
+  readonly #ending = new WeakSet<Socket>();
   #draining = false;
   #whenIdle: () => void = () => undefined;
 
@@ -11,22 +22,86 @@ export class Drain {
     return this.#draining;
   }
 
-  /** Counts a request until its response is sent or its client is gone. @throws NOT_READY once draining. */
-  enter(response: ServerResponse): void {
-    if (this.#draining) throw new WhittleError('NOT_READY', 'The server is stopping');
-    this.#open.add(response);
-    const leave = (): void => {
-      this.#open.delete(response);
-      if (this.#open.size === 0) this.#whenIdle();
+  /** Takes charge of a connection's end. */
+  add(socket: Socket): void {
+    this.#sockets.add(socket);
+    // Node ends a connection by this after a response that closes it, and destroys it at once.
+    socket.destroySoon = () => {
+      endGently(socket);
     };
-    response.once('finish', leave);
-    response.once('close', leave);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      // Node says nothing of answers that were still waiting for their turn.
+      const left = this.#pending.get(socket);
+      if (left !== undefined) for (const response of [...left.keys()]) this.#leave(socket, response);
+    });
   }
 
-  /** Refuses new requests from now on; settles when none is open, after `timeoutMs` at the latest. */
+  /** Counts a request until its response is sent or its client is gone. */
+  enter(socket: Socket, response: ServerResponse): void {
+    const pending = this.#pending.get(socket);
+    if (pending === undefined) this.#pending.set(socket, new Map([[response, undefined]]));
+    else pending.set(response, undefined);
+    response.once('close', () => {
+      this.#leave(socket, response);
+    });
+  }
+
+  /** Calls `onLeave` once when a request that entered is over. */
+  onLeave(socket: Socket, response: ServerResponse, onLeave: () => void): void {
+    this.#pending.get(socket)?.set(response, onLeave);
+  }
+
+  /** Unanswered requests of a connection. */
+  pendingOf(socket: Socket): number {
+    return this.#pending.get(socket)?.size ?? 0;
+  }
+
+  /** Ends a connection after what it has to answer. */
+  endWhenIdle(socket: Socket): void {
+    if (this.pendingOf(socket) === 0) endGently(socket);
+    else this.#ending.add(socket);
+  }
+
+  /**
+   * From now on `draining` is true. Settles when no request is unanswered and what had arrived by then was read, after
+   * `timeoutMs` at the latest.
+   */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
-    if (this.#open.size === 0) return;
+    const giveUpAt = performance.now() + timeoutMs;
+    do {
+      await this.#idle(giveUpAt - performance.now());
+      // Requests that lie unread in a socket are read within two turns of the event loop.
+      await turn();
+      await turn();
+    } while (this.#pending.size > 0 && performance.now() < giveUpAt);
+  }
+
+  /** Ends the connections without a request, and destroys those that still have one. */
+  endAll(): void {
+    for (const socket of this.#sockets) {
+      if (this.pendingOf(socket) === 0) endGently(socket);
+      else socket.destroy();
+    }
+  }
+
+  #leave(socket: Socket, response: ServerResponse): void {
+    const pending = this.#pending.get(socket);
+    const onLeave = pending?.get(response);
+    if (pending?.delete(response) !== true) return;
+    onLeave?.();
+    if (pending.size === 0) this.#becomeIdle(socket);
+  }
+
+  #becomeIdle(socket: Socket): void {
+    this.#pending.delete(socket);
+    if ((this.#draining && this.#sockets.has(socket)) || this.#ending.has(socket)) endGently(socket);
+    if (this.#pending.size === 0) this.#whenIdle();
+  }
+
+  async #idle(timeoutMs: number): Promise<void> {
+    if (this.#pending.size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs);
       this.#whenIdle = () => {
@@ -35,4 +110,15 @@ export class Drain {
       };
     });
   }
+}
+
+/** Sends what is written and the end, then reads on until the client closes too. */
+export function endGently(socket: Socket): void {
+  if (socket.writableEnded) return;
+  socket.end(() => {
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
+  });
 }

@@ -27,8 +27,15 @@ export function sendError(
     const cause = thrown instanceof Error ? thrown.stack : String(thrown);
     log.error('request_failed', { requestId: request.id, url: request.url, cause });
   }
-  if (error.status === 503) reply.header('retry-after', RETRY_AFTER_SECONDS);
+  if (error.status === 503 || error.status === 429) reply.header('retry-after', retryAfterSeconds(error));
   return reply.code(error.status).send(errorBody(error, request.id));
+}
+
+function retryAfterSeconds({ details }: WhittleError): number {
+  const seconds = details['retryAfterSeconds'];
+  return typeof seconds === 'number'
+    ? Math.max(RETRY_AFTER_SECONDS, Math.ceil(seconds))
+    : RETRY_AFTER_SECONDS;
 }
 
 function errorBody({ code, message, details, retryable }: WhittleError, requestId: string): ErrorBody {

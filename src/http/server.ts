@@ -4,11 +4,13 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import fastify, { type FastifyInstance } from 'fastify';
 import { WhittleError, type Log, type ServerConfig } from '../core/index.js';
-import type { Engine } from '../serving/index.js';
+import type { Endpoint, Engine } from '../serving/index.js';
 import { Drain } from './drain.js';
 import { sendError } from './errors.js';
+import { Gate } from './gate.js';
 import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
+import { answerBroken, createNodeServer } from './node-server.js';
 import { mergeExperiments, mergeMetrics, mergeVariants, type GatewayReport, type Peers } from './peers.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
@@ -17,8 +19,6 @@ import { statusRoutes, type StatusView } from './routes/status.js';
 import { REQUEST_ID_PATTERN } from './schemas/fields.js';
 import { compileValidator } from './validator.js';
 
-/** Time that a client has to send its request; against connections that trickle bytes. */
-const REQUEST_TIMEOUT_MS = 30_000;
 /** Time beyond the deadline that open requests get when the server closes. */
 const DRAIN_MARGIN_MS = 5_000;
 
@@ -47,8 +47,9 @@ export async function createServer(engine: Engine, options: ServerOptions): Prom
   const metrics = new Metrics(engine);
   const shown = shownOf(engine, metrics, peers);
   const drain = new Drain();
-  const app = openFastify(config, log);
+  const app = openFastify(config, log, drain, metrics);
   addHooks(app, drain, metrics);
+  addGate(app, new Gate(engine, drain, config, metrics.countRefusal));
   await addPages(app, version);
   // Routes come after the page's plugin is loaded, which collects them.
   await app.register((scope, _options, done) => {
@@ -98,14 +99,20 @@ function shownOf(
   };
 }
 
-function openFastify({ bodyLimitBytes }: ServerConfig['server'], log: Log): FastifyInstance {
+function openFastify(
+  config: ServerConfig['server'],
+  log: Log,
+  drain: Drain,
+  metrics: Metrics,
+): FastifyInstance {
   const app = fastify({
-    bodyLimit: bodyLimitBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    // `close` drains first; what is still open then is idle or too slow.
-    forceCloseConnections: true,
+    bodyLimit: config.bodyLimitBytes,
+    serverFactory: (handler) => createNodeServer(config, drain, handler),
     genReqId: requestIdOf,
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply, log),
+    clientErrorHandler: (error, socket) => {
+      answerBroken(error, socket, drain, (status) => metrics.countResponse(undefined, status));
+    },
   });
   app.removeContentTypeParser('text/plain');
   app.setValidatorCompiler(compileValidator);
@@ -115,11 +122,17 @@ function openFastify({ bodyLimitBytes }: ServerConfig['server'], log: Log): Fast
     const error = new WhittleError('NOT_FOUND', `There is no ${route.slice(0, 200)}; see /docs`, {
       field: 'url',
     });
+    metrics.countResponse(undefined, error.status);
     return sendError(error, request, reply, log);
   });
   return app;
 }
 
+const ENDPOINTS = new Map<string, Endpoint>([
+  ['/v1/recommend', 'recommend'],
+  ['/v1/search', 'search'],
+  ['/v1/rank', 'rank'],
+]);
 const requestIdPattern = new RegExp(REQUEST_ID_PATTERN);
 
 function requestIdOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
@@ -129,13 +142,34 @@ function requestIdOf({ headers }: Pick<IncomingMessage, 'headers'>): string {
 
 function addHooks(app: FastifyInstance, drain: Drain, metrics: Metrics): void {
   app.addHook('onRequest', (request, reply, done) => {
+    const { socket } = request.raw;
+    // Nothing can be answered on a connection that was ended: a request behind the one that closed it is dropped.
+    if (socket.writableEnded) {
+      reply.hijack();
+      return;
+    }
+    drain.enter(socket, reply.raw);
     reply.header('x-request-id', request.id);
-    if (request.url.startsWith('/v1/')) drain.enter(reply.raw);
     done();
   });
-  app.addHook('onResponse', (request, reply, done) => {
-    metrics.countResponse(request.routeOptions.url, reply.statusCode);
-    done();
+  app.addHook('onSend', (request, reply, payload, done) => {
+    // Answers before the last of a connection must not close it.
+    if (drain.draining && drain.pendingOf(request.raw.socket) === 1) reply.header('connection', 'close');
+    done(null, payload);
+  });
+  app.addHook('onRoute', (route) => {
+    const label = route.url.startsWith('/docs') ? '/docs' : route.url;
+    route.onResponse = (_request, reply, done) => {
+      metrics.countResponse(label, reply.statusCode);
+      done();
+    };
+  });
+}
+
+/** Every route that serves clients starts at the gate; health and pages do not. */
+function addGate(app: FastifyInstance, gate: Gate): void {
+  app.addHook('onRoute', (route) => {
+    if (route.url.startsWith('/v1/')) route.onRequest = gate.hook(ENDPOINTS.get(route.url));
   });
 }
 
