@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import type { Command } from 'commander';
 import {
   completeConfig,
@@ -9,6 +10,8 @@ import {
 } from '../core/index.js';
 import { createOutput, type Output } from './output.js';
 import { parseCount, parseWholeNumber } from './options.js';
+import { serveAsGateway } from './serve/gateway.js';
+import { serveWithGateways } from './serve/several.js';
 import { serveAlone, type Listening } from './serve/single.js';
 
 interface ServeOptions {
@@ -52,12 +55,17 @@ export function serveCommand(program: Command): void {
 }
 
 async function serve(bundle: string | undefined, options: ServeOptions): Promise<void> {
+  // A gateway is started with the same command; its orders come from the process that started it.
+  if (cluster.isWorker) return serveAsGateway();
   const output = createOutput(options.json ?? false);
   const config = await serveConfig(bundle, options);
-  const log = options.quiet === true ? silentLog : createLog();
-  await serveAlone(config, log, (listening) => {
+  const quiet = options.quiet ?? false;
+  const log = quiet ? silentLog : createLog();
+  const say = (listening: Listening): void => {
     announce(output, listening, config);
-  });
+  };
+  if (config.gateways === 1) await serveAlone(config, log, say);
+  else await serveWithGateways(config, log, quiet, say);
 }
 
 /** Flags win over the file, the file over the defaults. */

@@ -17,3 +17,4 @@ export { mergeRankJobs, splitScores } from './rank-batch.js';
 export type { RankJob } from './rank-batch.js';
 export { readProcessStats } from './process-stats.js';
 export type { ProcessStats } from './process-stats.js';
+export { CrashWindow } from './crash-window.js';
