@@ -8,6 +8,16 @@ const RETENTION_PARTS: Readonly<Record<keyof LiveRetention, string>> = {
   low: 'one-sided lower bound at 95 %',
 };
 
+type Aggregator = 'sum' | 'average' | 'min' | 'max';
+
+/** How the parts of several gateways become one: bounds only the safe way. */
+const RETENTION_OF_ALL: Readonly<Record<keyof LiveRetention, Aggregator>> = {
+  pairs: 'sum',
+  users: 'max',
+  mean: 'average',
+  low: 'min',
+};
+
 /** Live retention by variant, and what overload moves away from the default pipeline. */
 export class DegradationMetrics {
   readonly #retention = new Map<string, Gauge>();
@@ -17,20 +27,29 @@ export class DegradationMetrics {
   readonly #answers: Counter;
 
   constructor(registry: Registry) {
-    const gauge = (name: string, help: string, labelNames: string[] = []): Gauge =>
-      new Gauge({ name, help, labelNames, registers: [registry] });
+    const gauge = (name: string, help: string, aggregator: Aggregator, labelNames: string[] = []): Gauge =>
+      new Gauge({ name, help, labelNames, aggregator, registers: [registry] });
     for (const [part, meaning] of Object.entries(RETENTION_PARTS)) {
       const help = `NDCG@10 of the variant over that of the full model, by what users did: ${meaning}.`;
-      this.#retention.set(part, gauge(`whittle_retention_${part}`, help, ['variant']));
+      this.#retention.set(
+        part,
+        gauge(`whittle_retention_${part}`, help, RETENTION_OF_ALL[part as keyof LiveRetention], ['variant']),
+      );
     }
-    this.#share = gauge('whittle_degraded_share', 'Share of the traffic outside experiments that is moved.');
+    this.#share = gauge(
+      'whittle_degraded_share',
+      'Share of the traffic outside experiments that is moved.',
+      'average',
+    );
     this.#queueSeconds = gauge(
       'whittle_degradation_queue_seconds',
       "Time in the queue of the default pipeline's ranker, by which traffic moves.",
+      'max',
     );
     this.#eligible = gauge(
       'whittle_degradation_eligible',
       '1 where the pipeline may take traffic over; GET /v1/variants says why not.',
+      'min',
       ['pipeline'],
     );
     this.#answers = new Counter({
