@@ -48,7 +48,7 @@ export async function runRates(bench: Bench, targets: readonly Target[]): Promis
 }
 
 /** The segments that the options ask for. */
-export function profileOf({ rate, ramp, steps, seconds }: LoadOptions): readonly Segment[] {
+function profileOf({ rate, ramp, steps, seconds }: LoadOptions): readonly Segment[] {
   if (ramp !== undefined) return [{ fromRate: ramp[0], toRate: ramp[1], seconds }];
   return (steps ?? [rate ?? DEFAULT_RATE]).map((step) => constantRate(step, seconds));
 }

@@ -27,7 +27,7 @@ export interface OpenLoopOutcome {
 }
 
 /** Compiled code and filled caches before anything is measured. */
-const WARM_UP = { rate: 20, seconds: 2 } as const;
+const WARM_UP = { rate: 20, seconds: 1 } as const;
 
 /** Starts or takes the server, starts the generator, and runs what the mode says. */
 export async function runOpenLoopTest(options: LoadOptions, context: RunContext): Promise<OpenLoopOutcome> {

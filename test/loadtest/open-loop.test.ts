@@ -58,9 +58,9 @@ describe('against a server that stalls', () => {
     ['constant', 300, 3_000],
     ['poisson', 300, 3_000],
   ] as const)('%s: p99 is what the stall makes it', { retry: 3 }, async (arrivals, stallMs, periodMs) => {
-    const segments = [{ fromRate: 400, toRate: 400, seconds: 9 }];
+    const segments = [{ fromRate: 400, toRate: 400, seconds: 6 }];
     const result = await loadStalling(stallMs, periodMs, { segments, arrivals, seed: 3 });
-    const figures = figuresOf(result.groups, 9, result.notSent);
+    const figures = figuresOf(result.groups, 6, result.notSent);
     const analyticMs = stallMs - periodMs / 100;
     expect(voidReason(figures)).toBeUndefined();
     expect(figures).toMatchObject({ failed: 0, refused: 0, ok: figures.scheduled });

@@ -216,7 +216,7 @@ test('open loop: a hot client is held back by the limits of the configuration, t
   const clients = { requestsPerSecond: 10, burst: 10 };
   await writeFile(config, JSON.stringify({ overload, server: { clients } }));
   const { stdout, exitCode } = await loadtest(
-    ...['--clients', '2', '--hot-client', '0.9', '--rate', '50', '--seconds', '2', '--rounds', '1'],
+    ...['--clients', '2', '--hot-client', '0.9', '--rate', '50', '--seconds', '1', '--rounds', '1'],
     ...['--bundle', bundle, '--config', config, '--pipelines', 'full', '--out', out],
   ).done;
   const { hot, with: others, without } = await json<HotClientResult>(out);
