@@ -82,7 +82,7 @@ export interface StoreOptions {
   readonly now?: () => number;
   /** Told when writes start to fail and when they work again; default silent. */
   readonly log?: Log;
-  /** Time between attempts to write again once a write has failed; default 1000. */
+  /** Time until a write that failed is first tried again, and a tenth of the longest such time; default 1000. */
   readonly retryMs?: number;
   /**
    * Opens also where nothing can be written now (a full disk, a read-only folder): as a store whose writes fail, with

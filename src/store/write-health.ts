@@ -1,5 +1,5 @@
 export interface WriteHealthOptions {
-  /** Time between attempts to write again. */
+  /** Time until the first attempt to write again; it doubles with each, up to ten times as long. */
   readonly retryMs: number;
   /** Writes what waits, and something in any case; settles when all of it is durable. */
   readonly retry: () => Promise<void>;
@@ -16,16 +16,23 @@ export interface Failing {
   readonly sinceMs: number;
 }
 
+const MAX_DELAYS = 10;
+/** Writes that work for this long are taken to go on working. */
+const CALM_MS = 60_000;
+
 /**
  * Knows whether writes work: the first that fails says no, and from then on attempts are made until one succeeds.
  *
- *     works ──failed()──▶ failing ──every retryMs: retry()──▶ works
+ *     works ──failed()──▶ failing ──retry(), again and again──▶ works
  */
 export class WriteHealth {
   readonly #options: WriteHealthOptions;
   #failing: Failing | undefined;
   #timer: NodeJS.Timeout | undefined;
   #retrying: Promise<void> | undefined;
+  /** Attempts since writes worked for a while. */
+  #attempts = 0;
+  #recoveredAtMs = -Infinity;
   #stopped = false;
 
   constructor(options: WriteHealthOptions) {
@@ -40,7 +47,10 @@ export class WriteHealth {
   /** Says that a write failed. */
   failed(reason: string): void {
     if (this.#failing === undefined) {
-      this.#failing = { reason, sinceMs: this.#options.now() };
+      const sinceMs = this.#options.now();
+      // A disk at its limit takes a small write now and then: attempts stay rare while it fails again and again.
+      if (sinceMs - this.#recoveredAtMs > CALM_MS) this.#attempts = 0;
+      this.#failing = { reason, sinceMs };
       this.#options.onChange({ reason });
     }
     this.#retryLater();
@@ -55,16 +65,20 @@ export class WriteHealth {
 
   #retryLater(): void {
     if (this.#stopped || this.#retrying !== undefined) return;
+    // LMDB prints a line of its own at each attempt that fails: not one a second for hours.
+    const delayMs = this.#options.retryMs * Math.min(MAX_DELAYS, 2 ** this.#attempts);
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
+      this.#attempts += 1;
       this.#retrying = this.#retry();
-    }, this.#options.retryMs).unref();
+    }, delayMs).unref();
   }
 
   async #retry(): Promise<void> {
     try {
       await this.#options.retry();
-      const failedMs = this.#options.now() - (this.#failing?.sinceMs ?? 0);
+      this.#recoveredAtMs = this.#options.now();
+      const failedMs = this.#recoveredAtMs - (this.#failing?.sinceMs ?? 0);
       this.#failing = undefined;
       this.#retrying = undefined;
       this.#options.onChange({ failedMs });
