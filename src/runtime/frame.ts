@@ -1,193 +1,128 @@
 import type { Writable } from 'node:stream';
-import { elementCount, WhittleError } from '../core/index.js';
-import type { Tensor, TensorMap } from '../core/index.js';
-import { bytesOf, isNumericType, viewAs } from './tensor-bytes.js';
+import { must, WhittleError } from '../core/index.js';
+import type { DataType, Tensor, TensorMap } from '../core/index.js';
+import { bytesOf } from './tensor-bytes.js';
 
 /** Plain JSON that travels beside the tensors. */
 export type Meta = Readonly<Record<string, unknown>>;
 
-/** One message between gateway and runner. `id` pairs an answer with its request. */
+/** What a frame is: a request (see `RequestKind`) or its answer. The place in the list is the number on the wire. */
+export const FRAME_KINDS = ['start', 'run', 'ping', 'shutdown', 'result', 'failed'] as const;
+export type FrameKind = (typeof FRAME_KINDS)[number];
+
+/** One message between gateway and runner. `id` (uint32) pairs an answer with its request. */
 export interface Frame {
   readonly id: number;
-  readonly kind: string;
+  readonly kind: FrameKind;
   readonly meta: Meta;
   readonly tensors: TensorMap;
 }
 
 /** Largest frame either side sends or takes: a batch is some megabytes, so more is a mistake. */
-const MAX_FRAME_BYTES = 256 * 2 ** 20;
+export const MAX_FRAME_BYTES = 256 * 2 ** 20;
+/** Up to this size a frame is one buffer: copying its tensors costs less than handing several to the kernel. */
+const ONE_BUFFER_BYTES = 64 * 2 ** 10;
 
-const ALIGNMENT = 8;
-const PREFIX_BYTES = 8;
-const PADDING = new Uint8Array(ALIGNMENT);
+/** Tensors start at multiples of this, from the start of the frame. */
+export const ALIGNMENT = 8;
+/** Where the numbers of the prefix stand, and its size: a multiple of the alignment. */
+export const PREFIX = {
+  bodyBytes: 0,
+  headerBytes: 4,
+  id: 8,
+  kind: 12,
+  tensors: 14,
+  metaBytes: 16,
+  mark: 20,
+  size: 24,
+};
+/** Stands in every prefix, so that what is no frame is noticed at once: `WFR1` in ASCII. */
+export const FRAME_MARK = 0x31524657;
+/** Where the numbers of a tensor's head stand, and their size. */
+export const HEAD = { bytes: 0, dtype: 4, rank: 6, nameBytes: 8, size: 12 };
+export const DIM_BYTES = 4;
 
-interface TensorHeader {
-  readonly name: string;
-  readonly dtype: string;
-  readonly dims: readonly number[];
-  readonly bytes: number;
-}
+/** Element types by their number on the wire. */
+export const FRAME_TYPES: readonly DataType[] = [
+  ...['float32', 'float64', 'float16', 'bfloat16', 'int8', 'uint8', 'int16', 'uint16', 'int32'],
+  ...['uint32', 'int64', 'uint64', 'int4', 'uint4', 'bool', 'string'],
+] as const;
+const TYPE_NUMBERS: ReadonlyMap<string, number> = new Map(FRAME_TYPES.map((type, number) => [type, number]));
 
-interface FrameHeader {
-  readonly id: number;
-  readonly kind: string;
-  readonly meta: Meta;
-  readonly tensors: readonly TensorHeader[];
+/** A tensor on its way: the parts of its head, and its elements. */
+interface Part {
+  readonly name: Buffer;
+  readonly tensor: Tensor;
+  readonly bytes: Uint8Array;
 }
 
 /**
- * Encodes a frame as chunks to be written one after the other. Chunks are views of the tensors' own buffers: these
- * must not change until the chunks are written.
+ * Encodes a frame as chunks to be written one after the other. A small frame is one chunk; a large one's tensors are
+ * views of their own buffers, which must not change until they are written.
  *
- *     0            4              8               multiple of 8   multiple of 8
- *     ┌────────────┬──────────────┬───────────────┬───────────────┬──────────────
- *     │ body bytes │ header bytes │ header, JSON  │ tensor 0      │ tensor 1 …
- *     │ uint32 LE  │ uint32 LE    │ spaces behind │ zeros behind  │
- *     └────────────┴──────────────┴───────────────┴───────────────┴──────────────
+ *     0        4        8        12       14       16       20     24                       ×8         ×8
+ *     ┌────────┬────────┬────────┬────────┬────────┬────────┬──────┬─────────┬──────┬───────┬──────────┬──────────
+ *     │ body   │ header │ id     │ kind   │ number │ meta   │ mark │ head of │ meta │ zeros │ tensor 0 │ tensor 1
+ *     │ bytes  │ bytes  │        │        │ of     │ bytes  │      │ each    │ JSON │       │ zeros    │ …
+ *     │ uint32 │ uint32 │ uint32 │ uint16 │ tensors│ uint32 │      │ tensor  │      │       │ behind   │
+ *     └────────┴────────┴────────┴────────┴────────┴────────┴──────┴─────────┴──────┴───────┴──────────┴──────────
  *
- * The body is all after the prefix. Elements are in the machine's own order (both ends are on one machine); string
- * tensors are a JSON array in UTF-8.
+ *     head of a tensor: its bytes uint32, type uint16, rank uint16, name bytes uint32, each dim uint32, name
+ *
+ * The header is all between the prefix and tensor 0, the body all after the prefix. Numbers and elements are
+ * little-endian, as on every machine that ONNX Runtime supports; string tensors are a JSON array in UTF-8.
  * @throws INPUT_TOO_LARGE when the body is larger than `maxBytes`.
  */
 export function encodeFrame(frame: Frame, maxBytes: number = MAX_FRAME_BYTES): Uint8Array[] {
-  const tensors: TensorHeader[] = [];
-  const payloads: Uint8Array[] = [];
-  let payloadBytes = 0;
-  for (const [name, tensor] of Object.entries(frame.tensors)) {
-    const payload = payloadOf(tensor);
-    tensors.push({ name, dtype: tensor.dtype, dims: tensor.dims, bytes: payload.byteLength });
-    payloads.push(payload);
-    const padding = aligned(payload.byteLength) - payload.byteLength;
-    if (padding > 0) payloads.push(PADDING.subarray(0, padding));
-    payloadBytes += payload.byteLength + padding;
+  const parts = Object.entries(frame.tensors).map(partOf);
+  const meta = encodeMeta(frame.meta);
+  let headerBytes = meta.byteLength;
+  let tensorBytes = 0;
+  for (const { name, tensor, bytes } of parts) {
+    headerBytes += HEAD.size + tensor.dims.length * DIM_BYTES + name.byteLength;
+    tensorBytes += aligned(bytes.byteLength);
   }
-  const header: FrameHeader = { id: frame.id, kind: frame.kind, meta: frame.meta, tensors };
-  const json = Buffer.from(JSON.stringify(header));
-  const headerBytes = aligned(json.byteLength);
-  checkSize(headerBytes + payloadBytes, maxBytes);
-  const head = Buffer.alloc(PREFIX_BYTES + headerBytes, ' ');
-  head.writeUInt32LE(headerBytes + payloadBytes, 0);
-  head.writeUInt32LE(headerBytes, 4);
-  json.copy(head, PREFIX_BYTES);
-  return [head, ...payloads];
+  headerBytes = aligned(headerBytes);
+  checkFrameSize(headerBytes + tensorBytes, maxBytes);
+  const headBytes = PREFIX.size + headerBytes;
+  const isOne = headBytes + tensorBytes <= ONE_BUFFER_BYTES;
+  const out = Buffer.allocUnsafe(isOne ? headBytes + tensorBytes : headBytes);
+  out.writeUInt32LE(headerBytes + tensorBytes, PREFIX.bodyBytes);
+  out.writeUInt32LE(headerBytes, PREFIX.headerBytes);
+  out.writeUInt32LE(frame.id, PREFIX.id);
+  out.writeUInt16LE(FRAME_KINDS.indexOf(frame.kind), PREFIX.kind);
+  out.writeUInt16LE(parts.length, PREFIX.tensors);
+  out.writeUInt32LE(meta.byteLength, PREFIX.metaBytes);
+  out.writeUInt32LE(FRAME_MARK, PREFIX.mark);
+  let offset = PREFIX.size;
+  for (const part of parts) offset = writeHead(out, offset, part);
+  writePadded(out, offset, meta, headBytes);
+  return isOne ? [withTensors(out, headBytes, parts)] : [out, ...parts.flatMap(({ bytes }) => padded(bytes))];
 }
 
 /**
- * Writes a frame, with one system call where the kernel takes it all. The tensors' buffers must not change until the
- * frame is answered.
+ * Writes a frame. The tensors' buffers must not change until the frame is answered.
  * @throws INPUT_TOO_LARGE before anything is written.
  */
 export function writeFrame(stream: Writable, frame: Frame): void {
   const chunks = encodeFrame(frame);
+  const [only] = chunks;
+  if (chunks.length === 1 && only !== undefined) {
+    stream.write(only);
+    return;
+  }
   stream.cork();
   for (const chunk of chunks) stream.write(chunk);
   stream.uncork();
 }
 
-/**
- * Turns a stream of bytes back into frames, however it was cut. Each frame's tensors are views of one buffer that
- * belongs to the receiver.
- */
-export class FrameDecoder {
-  readonly #maxBytes: number;
-  readonly #prefix = Buffer.alloc(PREFIX_BYTES);
-  #prefixFilled = 0;
-  #body: Buffer | undefined;
-  #bodyFilled = 0;
-
-  constructor(maxBytes: number = MAX_FRAME_BYTES) {
-    this.#maxBytes = maxBytes;
-  }
-
-  /**
-   * Frames completed by `chunk`, in order. After a throw the stream is lost: close it.
-   * @throws INPUT_TOO_LARGE when a frame announces more than the limit.
-   * @throws RUNNER_FAILED when the bytes are not a frame.
-   */
-  push(chunk: Uint8Array): Frame[] {
-    const frames: Frame[] = [];
-    let offset = 0;
-    while (offset < chunk.byteLength) {
-      offset += this.#body === undefined ? this.#fillPrefix(chunk, offset) : 0;
-      if (this.#body === undefined) break;
-      offset += this.#fillBody(this.#body, chunk, offset);
-      if (this.#bodyFilled < this.#body.byteLength) break;
-      frames.push(parseBody(this.#body, this.#prefix.readUInt32LE(4)));
-      this.#body = undefined;
-      this.#prefixFilled = 0;
-    }
-    return frames;
-  }
-
-  /** Takes bytes into the prefix and makes room for the body once it is whole. */
-  #fillPrefix(chunk: Uint8Array, offset: number): number {
-    const taken = Math.min(PREFIX_BYTES - this.#prefixFilled, chunk.byteLength - offset);
-    this.#prefix.set(chunk.subarray(offset, offset + taken), this.#prefixFilled);
-    this.#prefixFilled += taken;
-    if (this.#prefixFilled < PREFIX_BYTES) return taken;
-    const bodyBytes = this.#prefix.readUInt32LE(0);
-    checkSize(bodyBytes, this.#maxBytes);
-    checkPrefix(bodyBytes, this.#prefix.readUInt32LE(4));
-    // Not from Node's shared pool, so that offset 0 is aligned and the views outlive nobody else's bytes.
-    this.#body = Buffer.allocUnsafeSlow(bodyBytes);
-    this.#bodyFilled = 0;
-    return taken;
-  }
-
-  #fillBody(body: Buffer, chunk: Uint8Array, offset: number): number {
-    const taken = Math.min(body.byteLength - this.#bodyFilled, chunk.byteLength - offset);
-    body.set(chunk.subarray(offset, offset + taken), this.#bodyFilled);
-    this.#bodyFilled += taken;
-    return taken;
-  }
-}
-
-function aligned(bytes: number): number {
+/** The next multiple of the alignment. */
+export function aligned(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
 
-function payloadOf(tensor: Tensor): Uint8Array {
-  return ArrayBuffer.isView(tensor.data) ? bytesOf(tensor.data) : Buffer.from(JSON.stringify(tensor.data));
-}
-
-function parseBody(body: Buffer, headerBytes: number): Frame {
-  const header = parseHeader(body.toString('utf8', 0, headerBytes));
-  const tensors: [string, Tensor][] = [];
-  let offset = headerBytes;
-  for (const { name, dtype, dims, bytes } of header.tensors) {
-    if (offset + bytes > body.byteLength) throw malformed(`tensor ${name} ends behind the frame`);
-    tensors.push([name, parseTensor(name, dtype, dims, body.subarray(offset, offset + bytes))]);
-    offset += aligned(bytes);
-  }
-  return { id: header.id, kind: header.kind, meta: header.meta, tensors: Object.fromEntries(tensors) };
-}
-
-// Both ends are this file, so the header's shape is not checked further: what can differ is the stream.
-function parseHeader(json: string): FrameHeader {
-  try {
-    return JSON.parse(json) as FrameHeader;
-  } catch {
-    throw malformed('the header is not JSON');
-  }
-}
-
-function parseTensor(name: string, dtype: string, dims: readonly number[], bytes: Buffer): Tensor {
-  if (dtype === 'string') return { dtype, dims, data: JSON.parse(bytes.toString('utf8')) as string[] };
-  if (!isNumericType(dtype)) throw malformed(`tensor ${name} has the unknown type ${dtype}`);
-  const data = viewAs(dtype, bytes);
-  const count =
-    dtype === 'int4' || dtype === 'uint4' ? Math.ceil(elementCount(dims) / 2) : elementCount(dims);
-  if (data.length !== count)
-    throw malformed(`tensor ${name} has ${data.length} elements for dims [${dims.join(', ')}]`);
-  return { dtype, dims, data };
-}
-
-function checkPrefix(bodyBytes: number, headerBytes: number): void {
-  if (headerBytes === 0 || headerBytes % ALIGNMENT !== 0 || headerBytes > bodyBytes)
-    throw malformed(`the header has ${headerBytes} bytes of ${bodyBytes}`);
-}
-
-function checkSize(bodyBytes: number, maxBytes: number): void {
+/** @throws INPUT_TOO_LARGE */
+export function checkFrameSize(bodyBytes: number, maxBytes: number): void {
   if (bodyBytes <= maxBytes) return;
   throw new WhittleError('INPUT_TOO_LARGE', `A frame of ${bodyBytes} bytes is over the limit`, {
     bytes: bodyBytes,
@@ -196,6 +131,48 @@ function checkSize(bodyBytes: number, maxBytes: number): void {
   });
 }
 
-function malformed(reason: string): WhittleError {
-  return new WhittleError('RUNNER_FAILED', `A frame is malformed: ${reason}`, { reason });
+function partOf([name, tensor]: readonly [string, Tensor]): Part {
+  const { data } = tensor;
+  const bytes = ArrayBuffer.isView(data) ? bytesOf(data) : Buffer.from(JSON.stringify(data));
+  return { name: Buffer.from(name), tensor, bytes };
+}
+
+/** No bytes for `{}`, which is what most requests carry. */
+function encodeMeta(meta: Meta): Buffer {
+  const json = JSON.stringify(meta);
+  return Buffer.from(json === '{}' ? '' : json);
+}
+
+function writeHead(out: Buffer, start: number, { name, tensor, bytes }: Part): number {
+  const { dtype, dims } = tensor;
+  out.writeUInt32LE(bytes.byteLength, start + HEAD.bytes);
+  out.writeUInt16LE(must(TYPE_NUMBERS.get(dtype), dtype), start + HEAD.dtype);
+  out.writeUInt16LE(dims.length, start + HEAD.rank);
+  out.writeUInt32LE(name.byteLength, start + HEAD.nameBytes);
+  let offset = start + HEAD.size;
+  for (const dim of dims) offset = out.writeUInt32LE(dim, offset);
+  out.set(name, offset);
+  return offset + name.byteLength;
+}
+
+function withTensors(out: Buffer, start: number, parts: readonly Part[]): Buffer {
+  let offset = start;
+  for (const { bytes } of parts) {
+    const end = offset + aligned(bytes.byteLength);
+    writePadded(out, offset, bytes, end);
+    offset = end;
+  }
+  return out;
+}
+
+/** Writes `bytes` at `offset`, and zeros behind them up to `end`. */
+function writePadded(out: Buffer, offset: number, bytes: Uint8Array, end: number): void {
+  out.set(bytes, offset);
+  const written = offset + bytes.byteLength;
+  if (written < end) out.fill(0, written, end);
+}
+
+function padded(bytes: Uint8Array): Uint8Array[] {
+  const missing = aligned(bytes.byteLength) - bytes.byteLength;
+  return missing === 0 ? [bytes] : [bytes, new Uint8Array(missing)];
 }

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { toWhittleError } from '../core/index.js';
 import type { WhittleError } from '../core/index.js';
-import { FrameDecoder, writeFrame } from './frame.js';
+import { writeFrame } from './frame.js';
+import { FrameDecoder } from './frame-decoder.js';
 import type { Frame } from './frame.js';
 import { failureOf } from './protocol.js';
 import type { RequestKind, RunnerRequest, RunnerResponse } from './protocol.js';
@@ -56,7 +57,9 @@ export class RunnerChannel {
   call(kind: RequestKind, request: RunnerRequest, timeoutMs: number): Promise<RunnerResponse> {
     return new Promise((resolve, reject) => {
       if (this.#closedBy !== undefined) throw this.#closedBy;
-      const id = this.#nextId++;
+      const id = this.#nextId;
+      // The frame has 32 bits for it; the call of that number is long answered.
+      this.#nextId = (id + 1) % 2 ** 32;
       writeFrame(this.#socket, { id, kind, meta: request.meta, tensors: request.tensors });
       const timer = setTimeout(() => {
         this.#suspectSilence(id, timeoutMs);

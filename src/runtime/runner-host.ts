@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import { WhittleError } from '../core/index.js';
-import { FrameDecoder, writeFrame } from './frame.js';
+import { writeFrame } from './frame.js';
+import { FrameDecoder } from './frame-decoder.js';
 import type { Frame, Meta } from './frame.js';
 import { failureFrame, SOCKET_DESCRIPTOR } from './protocol.js';
 import type { RequestKind, RunnerRequest, RunnerResponse } from './protocol.js';

@@ -25,9 +25,10 @@ const ARRAYS: Readonly<Record<NumericType, TypedArrayConstructor>> = {
   bool: Uint8Array,
 };
 
-/** Whether `name` is an element type of numbers. */
-export function isNumericType(name: unknown): name is NumericType {
-  return typeof name === 'string' && Object.hasOwn(ARRAYS, name);
+/** Bytes of `count` elements. */
+export function elementBytes(dtype: NumericType, count: number): number {
+  const packed = dtype === 'int4' || dtype === 'uint4';
+  return (packed ? Math.ceil(count / 2) : count) * ARRAYS[dtype].BYTES_PER_ELEMENT;
 }
 
 /** The same memory as bytes; no copy. */

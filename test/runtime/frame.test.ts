@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DataType, Tensor } from '../../src/core/index.js';
-import { encodeFrame, FrameDecoder } from '../../src/runtime/frame.js';
+import { FrameDecoder } from '../../src/runtime/frame-decoder.js';
+import { encodeFrame, FRAME_KINDS } from '../../src/runtime/frame.js';
 import type { Frame } from '../../src/runtime/frame.js';
 import { errorCode } from '../support/error-code.js';
 
@@ -39,8 +40,8 @@ const text = fc
   .array(fc.string({ unit: 'binary' }))
   .map((data): Tensor => ({ dtype: 'string', dims: [data.length], data }));
 const frame: fc.Arbitrary<Frame> = fc.record({
-  id: fc.nat(),
-  kind: fc.string(),
+  id: fc.nat({ max: 2 ** 32 - 1 }),
+  kind: fc.constantFrom(...FRAME_KINDS),
   meta: fc.dictionary(
     fc.string().filter((key) => key !== '__proto__'),
     fc.oneof(fc.string(), fc.integer(), fc.boolean()),
@@ -122,46 +123,92 @@ describe('frames', () => {
     expect(wide).toEqual(Float64Array.of(Math.PI));
   });
 
-  it('are encoded without a copy of the tensors', () => {
-    const data = new Float32Array(1000);
-    const chunks = encodeFrame({
-      id: 1,
-      kind: 'run',
-      meta: {},
-      tensors: { a: { dtype: 'float32', dims: [1000], data } },
-    });
-    expect(chunks.some((chunk) => chunk.buffer === data.buffer)).toBe(true);
+  it('that come whole are not copied', () => {
+    const tensors = { wide: { dtype: 'float64' as const, dims: [1], data: Float64Array.of(Math.PI) } };
+    const bytes = encoded([
+      { id: 1, kind: 'ping', meta: {}, tensors: {} },
+      { id: 2, kind: 'run', meta: {}, tensors },
+    ]);
+    const chunk = Buffer.from(new Uint8Array(bytes).buffer);
+    const [, second] = new FrameDecoder().push(chunk);
+    expect(second?.tensors['wide']?.data).toEqual(Float64Array.of(Math.PI));
+    expect((second?.tensors['wide']?.data as Float64Array).buffer).toBe(chunk.buffer);
   });
 
-  it('are refused over the size limit, on both sides', () => {
-    const large: Frame = {
+  it.each([1_000, 100_000])('of %d floats hold them as they were', (length) => {
+    const data = Float32Array.from({ length }, (_, index) => index);
+    const one: Frame = {
       id: 1,
       kind: 'run',
       meta: {},
-      tensors: { a: { dtype: 'uint8', dims: [2000], data: new Uint8Array(2000) } },
+      tensors: { a: { dtype: 'float32', dims: [length], data } },
     };
+    const chunks = encodeFrame(one);
+    // Small ones are one chunk, the tensors of large ones are not copied.
+    expect(chunks.length === 1).toBe(length < 10_000);
+    expect(chunks.some((chunk) => chunk.buffer === data.buffer)).toBe(length > 10_000);
+    expect(decoded(Buffer.concat(chunks), [65_536])).toEqual([one]);
+  });
+
+  it('are refused over the size limit, on both sides, however they come', () => {
+    const large = run({ a: { dtype: 'uint8', dims: [2000], data: new Uint8Array(2000) } });
     expect(errorCode(() => encodeFrame(large, 1000))).toBe('INPUT_TOO_LARGE');
-    expect(errorCode(() => new FrameDecoder(1000).push(encoded([large])))).toBe('INPUT_TOO_LARGE');
+    const decoder = new FrameDecoder(1000);
+    expect(errorCode(() => decoder.push(encoded([large])))).toBe('INPUT_TOO_LARGE');
+    const slowly = new FrameDecoder(1000);
+    slowly.push(encoded([large]).subarray(0, 10));
+    expect(errorCode(() => slowly.push(encoded([large]).subarray(10, 100)))).toBe('INPUT_TOO_LARGE');
     expect(new FrameDecoder(3000).push(encoded([large]))).toHaveLength(1);
   });
 
   it('are refused when the stream is not one of frames', () => {
-    const text = Buffer.from('GET / HTTP/1.1\r\n\r\n');
-    expect(errorCode(() => new FrameDecoder().push(text))).toBe('INPUT_TOO_LARGE');
-    const noHeader = Buffer.alloc(64);
-    noHeader.writeUInt32LE(56, 0);
-    expect(errorCode(() => new FrameDecoder().push(noHeader))).toBe('RUNNER_FAILED');
-    noHeader.writeUInt32LE(8, 4);
-    expect(errorCode(() => new FrameDecoder().push(noHeader))).toBe('RUNNER_FAILED');
+    for (const bytes of [Buffer.from('GET / HTTP/1.1\r\nHost: whittle\r\n\r\n'), Buffer.alloc(64)])
+      expect(errorCode(() => new FrameDecoder().push(bytes))).toBe('RUNNER_FAILED');
   });
 
-  it('are refused when a tensor does not have the elements of its dims', () => {
-    const wrong: Frame = {
-      id: 1,
-      kind: 'run',
-      meta: {},
-      tensors: { a: { dtype: 'float32', dims: [3], data: new Float32Array(2) } },
-    };
+  it.each([
+    ['fewer', [3], new Float32Array(2)],
+    ['more', [1], new Float32Array(2)],
+    ['as many elements as no memory has', [4294967295, 4294967295, 4294967295], new Float32Array(2)],
+    ['elements in a dimension of zero', [0, 4294967295], new Float32Array(2)],
+  ])('are refused when a tensor has %s for its dims', (_, dims, data) => {
+    const wrong = run({ a: { dtype: 'float32', dims, data } });
     expect(errorCode(() => new FrameDecoder().push(encoded([wrong])))).toBe('RUNNER_FAILED');
   });
+
+  it('refuse dims outside 32 bits before anything is sent', () => {
+    for (const dim of [-1, 2 ** 32]) {
+      const wrong = run({ a: { dtype: 'float32', dims: [dim], data: new Float32Array(1) } });
+      expect(() => encodeFrame(wrong), String(dim)).toThrow();
+    }
+  });
+
+  it('are refused, or read as another frame, whatever bytes are changed: never a crash, never a wild view', () => {
+    const whole = encoded([
+      run({
+        history: { dtype: 'int64', dims: [1, 2], data: BigInt64Array.of(1n, 2n) },
+        title: { dtype: 'string', dims: [2], data: ['a', 'b'] },
+      }),
+    ]);
+    const edit = fc.record({ at: fc.nat({ max: whole.length - 1 }), byte: fc.nat({ max: 255 }) });
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
+        const bytes = Buffer.from(whole);
+        for (const { at, byte } of edits) bytes[at] = byte;
+        let frames: Frame[] = [];
+        const code = errorCode(() => (frames = new FrameDecoder().push(bytes)));
+        expect(['RUNNER_FAILED', 'INPUT_TOO_LARGE', undefined]).toContain(code);
+        for (const { tensors } of frames)
+          for (const { dims, data } of Object.values(tensors)) {
+            const elements = dims.reduce((product, dim) => product * dim, 1);
+            expect(data.length === elements || data.length === Math.ceil(elements / 2)).toBe(true);
+          }
+      }),
+      { numRuns: 2_000 },
+    );
+  });
 });
+
+function run(tensors: Frame['tensors']): Frame {
+  return { id: 1, kind: 'run', meta: {}, tensors };
+}
