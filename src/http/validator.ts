@@ -9,6 +9,8 @@ export const compileValidator: FastifySchemaCompiler<object> = ({ schema, httpPa
   const what = httpPart ?? 'request';
   const check = schemaCheck<unknown>(schema, 'INPUT_INVALID', what);
   return (value: unknown) => {
+    // A binary body, which only a route with a parser for it gets; its decoder checks it.
+    if (Buffer.isBuffer(value)) return { value };
     try {
       return { value: check(what === 'querystring' ? withNumbers(value) : value) };
     } catch (thrown) {

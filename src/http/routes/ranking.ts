@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Answer, Engine, StageTimings } from '../../serving/index.js';
+import type { Answer, AnswerInfo, Engine, StageTimings } from '../../serving/index.js';
+import { decodeRankRows, encodeRankedRows } from '../binary-rank.js';
 import { checkRank, checkRecommend, checkSearch } from '../checks.js';
 import { answer as answerSchema, responses } from '../schemas/answers.js';
 import type { JsonSchema } from '../schemas/fields.js';
@@ -13,7 +14,8 @@ import {
   type SearchBody,
 } from '../schemas/requests.js';
 
-const FAILURES = [400, 404, 413, 500, 503, 504];
+const BINARY = 'application/octet-stream';
+const FAILURES = [400, 404, 413, 429, 500, 503, 504];
 
 interface Context {
   readonly requestId: string;
@@ -26,6 +28,8 @@ interface RankingRoute<Body> {
   readonly body: JsonSchema;
   check(body: Body): void;
   serve(request: Body & Context): Promise<Answer>;
+  /** Where the route takes a binary body too. */
+  serveBinary?(request: FastifyRequest, reply: FastifyReply): Promise<Buffer>;
 }
 
 /** `POST /v1/recommend`, `/v1/search` and `/v1/rank`. */
@@ -44,12 +48,20 @@ export function rankingRoutes(app: FastifyInstance, engine: Engine): void {
     check: checkSearch,
     serve: (request) => engine.search(request),
   });
-  addRoute<RankBody>(app, {
-    url: '/v1/rank',
-    summary: 'Order given items',
-    body: rankBody,
-    check: checkRank,
-    serve: (request) => engine.rank(request),
+  // A scope of its own: no other route takes binary bodies.
+  void app.register((scope, _options, done) => {
+    scope.addContentTypeParser(BINARY, { parseAs: 'buffer' }, (_request, body, parsed) => {
+      parsed(null, body);
+    });
+    addRoute<RankBody>(scope, {
+      url: '/v1/rank',
+      summary: `Order given items; also in binary, as ${BINARY} (docs/binary-rank.md)`,
+      body: rankBody,
+      check: checkRank,
+      serve: (request) => engine.rank(request),
+      serveBinary: (request, reply) => rankBinary(engine, request, reply),
+    });
+    done();
   });
 }
 
@@ -63,6 +75,8 @@ function addRoute<Body extends object>(app: FastifyInstance, route: RankingRoute
     response: responses(answerSchema, ...FAILURES),
   };
   app.post(url, { schema }, async (request, reply) => {
+    if (Buffer.isBuffer(request.body) && route.serveBinary !== undefined)
+      return route.serveBinary(request, reply);
     const checked = request.body as Body;
     route.check(checked);
     return answerBody(await route.serve({ ...checked, ...contextOf(request) }), reply);
@@ -72,6 +86,34 @@ function addRoute<Body extends object>(app: FastifyInstance, route: RankingRoute
 function contextOf(request: FastifyRequest): Context {
   const forced = request.headers['x-whittle-pipeline'];
   return { requestId: request.id, ...(forced === undefined ? {} : { forcedPipeline: String(forced) }) };
+}
+
+async function rankBinary(engine: Engine, request: FastifyRequest, reply: FastifyReply): Promise<Buffer> {
+  const version = request.headers['x-whittle-bundle'];
+  const ranked = await engine.rankRows({
+    ...decodeRankRows(request.body as Buffer),
+    ...contextOf(request),
+    ...(version === undefined ? {} : { bundleVersion: String(version) }),
+  });
+  reply.header('content-type', BINARY).header('server-timing', serverTiming(ranked.timings));
+  for (const [name, value] of headersOf(ranked)) reply.header(name, encodeURIComponent(value));
+  return encodeRankedRows(ranked);
+}
+
+/** What the JSON answer has in its body. */
+function headersOf(answer: AnswerInfo): [string, string][] {
+  return [
+    ['x-whittle-bundle', answer.bundleVersion],
+    ['x-whittle-pipeline', answer.pipeline],
+    ['x-whittle-variant', answer.variant],
+    ['x-whittle-experiment', answer.experiment ?? 'none'],
+    ['x-whittle-arm', answer.arm ?? 'none'],
+    ['x-whittle-forced', String(answer.forced)],
+    ['x-whittle-cached', String(answer.cached)],
+    ...(answer.degradedFrom === undefined
+      ? []
+      : [['x-whittle-degraded-from', answer.degradedFrom] as [string, string]]),
+  ];
 }
 
 /** Every answer names its arm; `none` says that no experiment decided. */

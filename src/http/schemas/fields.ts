@@ -6,8 +6,9 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 /** What an id of a request may be; anything else is replaced by a generated one. */
 export const REQUEST_ID_PATTERN = '^[A-Za-z0-9_.-]{1,64}$';
 
-const MAX_ID_CHARACTERS = 256;
-const MAX_ITEMS = 1_000;
+export const MAX_ID_CHARACTERS = 256;
+/** Items that one request may name, to order or as its history. */
+export const MAX_ITEMS = 1_000;
 const MAX_QUERY_CHARACTERS = 512;
 const MAX_VECTOR_NUMBERS = 4_096;
 const MAX_INPUT_FIELDS = 32;

@@ -88,6 +88,10 @@ export const rankingHeaders = {
       description:
         'Pipeline to use instead of what the experiment decides, for testing. Marked in the answer.',
     },
+    'x-whittle-bundle': {
+      type: 'string',
+      description: 'For a binary body: bundleVersion that its rows were read from; another one is refused.',
+    },
     'x-request-id': {
       type: 'string',
       description: `Id of the request where it matches ${REQUEST_ID_PATTERN}; else one is generated.`,
