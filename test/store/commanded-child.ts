@@ -17,22 +17,6 @@ store.onHealth((health) => {
   tell('health', health);
 });
 
-let events = 0;
-
-/** Durable events, a transaction of a hundred at a time, until one fails. */
-async function fill(): Promise<object> {
-  const base = { user: 'filler', item: 'i'.repeat(200), type: 'view' };
-  for (;;) {
-    const batch = Array.from({ length: 100 }, (_, index) => ({ ...base, id: `f${String(events + index)}` }));
-    try {
-      await store.appendEvents(batch);
-      events += batch.length;
-    } catch (thrown) {
-      return { code: toWhittleError(thrown).code, events: store.counts().events - events };
-    }
-  }
-}
-
 function expose(count: number): boolean[] {
   const exposure = { timeMs: 1, experiment: 'e', arm: 'a', pipeline: 'p', variant: 'v', forced: false };
   return Array.from({ length: count }, (_, index) =>
@@ -41,7 +25,6 @@ function expose(count: number): boolean[] {
 }
 
 const commands: Readonly<Record<string, (argument: string) => unknown>> = {
-  fill,
   expose: (count) => expose(Number(count)),
   append: (user) => store.appendEvents([{ id: `${user}-event`, user, item: 'new', type: 'click' }]),
   history: (user) => store.history(user) ?? null,

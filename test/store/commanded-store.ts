@@ -24,7 +24,8 @@ export class CommandedStore {
   constructor(path: string, wrapper: readonly string[] = [], uid?: number) {
     const [command, ...args] = [...wrapper, process.execPath, '--import', 'tsx', entry, path];
     const identity = uid === undefined ? {} : { uid, gid: uid };
-    const stdio = ['ignore', 'inherit', 'inherit', 'ipc'] as const;
+    // LMDB prints each write that fails.
+    const stdio = ['ignore', 'ignore', 'ignore', 'ipc'] as const;
     this.process = spawn(must(command, 'command'), args, { stdio: [...stdio], ...identity });
     this.process.on('message', ({ kind, value }: Message) => {
       const settle = this.#waiting[kind].shift();
