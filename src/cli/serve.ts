@@ -1,4 +1,3 @@
-import cluster from 'node:cluster';
 import type { Command } from 'commander';
 import {
   completeConfig,
@@ -10,7 +9,7 @@ import {
 } from '../core/index.js';
 import { createOutput, type Output } from './output.js';
 import { parseCount, parseWholeNumber } from './options.js';
-import { serveAsGateway } from './serve/gateway.js';
+import { isGateway, serveAsGateway } from './serve/gateway.js';
 import { serveWithGateways } from './serve/several.js';
 import { serveAlone, type Listening } from './serve/single.js';
 
@@ -56,7 +55,7 @@ export function serveCommand(program: Command): void {
 
 async function serve(bundle: string | undefined, options: ServeOptions): Promise<void> {
   // A gateway is started with the same command; its orders come from the process that started it.
-  if (cluster.isWorker) return serveAsGateway();
+  if (isGateway()) return serveAsGateway();
   const output = createOutput(options.json ?? false);
   const config = await serveConfig(bundle, options);
   const quiet = options.quiet ?? false;

@@ -1,7 +1,7 @@
 export { createServer } from './server.js';
 export type { Server } from './server.js';
 export { addPast, mergeExperiments } from './peers.js';
-export type { GatewayReport, GatheredReports, Peers } from './peers.js';
+export type { GatewayReport, GatheredReports } from './peers.js';
 export { createAdminServer } from './admin/admin-server.js';
 export type { AdminServer } from './admin/admin-server.js';
 export { Changes } from './admin/changes.js';

@@ -1,7 +1,7 @@
 import { canonicalJson, sha256 } from '../core/index.js';
 
 /** What the first line of a log has for the hash of the line before. */
-export const FIRST_PREVIOUS_HASH = '0'.repeat(64);
+const FIRST_PREVIOUS_HASH = '0'.repeat(64);
 
 /** Who asked for a change. */
 export interface AuditActor {

@@ -5,9 +5,10 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ErrorReply } from '../support/tiny-server.js';
-import type { Answer, ExperimentStatus, VariantStatus } from '../../src/serving/index.js';
+import type { Answer, ExperimentStatus, ReloadReport, VariantStatus } from '../../src/serving/index.js';
 import { verifyAuditLog, type AuditLine } from '../../src/store/index.js';
 import { childPids, isAlive } from '../support/processes.js';
+import { makeTinyBundle } from '../support/tiny-bundle.js';
 import { until } from '../support/until.js';
 import { Served } from './served.js';
 import { whittle } from './whittle.js';
@@ -51,7 +52,7 @@ function total(metrics: string, name: string): number {
 }
 
 interface AdminStatus {
-  readonly gateways: readonly { readonly pid: number; readonly ready: boolean; readonly restarts: number }[];
+  readonly gateways: readonly { readonly pid?: number; readonly ready: boolean; readonly restarts: number }[];
 }
 
 async function gatewaysOf(server: Served): Promise<AdminStatus['gateways']> {
@@ -75,7 +76,9 @@ describe('two gateways on one port', () => {
     expect(server.gateways).toHaveLength(2);
     expect(server.runners()).toHaveLength(6);
     expect(await arms(server)).toEqual(new Set(['none']));
-    for (const { pid } of await gatewaysOf(server)) expect(server.gateways).toContain(pid);
+    expect((await gatewaysOf(server)).map(({ pid }) => pid)).toEqual(server.gateways);
+    const below = [...server.gateways, ...server.runners()];
+    expect(below.filter((pid) => server.knowsToken(pid))).toEqual([]);
   });
 
   test('metrics and status are of both, whoever is asked', async () => {
@@ -127,6 +130,21 @@ describe('two gateways on one port', () => {
     expect(await arms(server)).toEqual(new Set(['only']));
   });
 
+  test('a new bundle is rolled out to both, one after the other', async () => {
+    await makeTinyBundle(join(server.directory, 'bundle'), { lean: true, seed: 8 });
+    const { status, body } = await server.admin('POST', '/admin/reload');
+    expect(status, JSON.stringify(body)).toBe(200);
+    const { gateways } = body as { gateways: ReloadReport[] };
+    expect(gateways.map(({ outcome }) => outcome)).toEqual(['swapped', 'swapped']);
+    const versions = new Set(gateways.map(({ bundleVersion }) => bundleVersion));
+    expect(versions.size).toBe(1);
+    for (let request = 0; request < 4; request++) {
+      const answer = (await (await server.recommend('u1')).json()) as Answer;
+      expect(versions).toContain(answer.bundleVersion);
+    }
+    expect(await arms(server)).toEqual(new Set(['only']));
+  });
+
   test('one that is killed is replaced, by one that does what is in force; counters do not go back', async () => {
     const before = total(await get(server, '/metrics'), 'whittle_requests_total');
     const [killed = 0, other] = server.gateways;
@@ -145,7 +163,7 @@ describe('two gateways on one port', () => {
   });
 
   test('SIGTERM stops all with exit code 0; the audit log holds every change', async () => {
-    const processes = [...(await gatewaysOf(server)).map(({ pid }) => pid), ...server.runners()];
+    const processes = [...(await gatewaysOf(server)).map(({ pid }) => pid ?? 0), ...server.runners()];
     expect(processes).toHaveLength(8);
     expect(await server.end('SIGTERM')).toBe(0);
     expect(processes.filter(isAlive)).toEqual([]);
@@ -164,6 +182,8 @@ describe('two gateways on one port', () => {
       'reload applied',
       'reload requested',
       'reload failed',
+      'reload requested',
+      'reload applied',
       'server.stop noted',
     ]);
   });
@@ -175,7 +195,10 @@ test('where every gateway crashes too often the server ends, with exit code 1', 
   process.kill(first, 'SIGKILL');
   await server.logged('gateway_given_up');
   expect(await arms(server)).toEqual(new Set(['none']));
-  expect(await gatewaysOf(server)).toMatchObject([{ pid: second, ready: true }]);
+  expect(await gatewaysOf(server)).toMatchObject([
+    { pid: second, ready: true },
+    { ready: false, reason: 'it crashed too often within a minute and is not started again' },
+  ]);
   const runners = server.runners();
   process.kill(second, 'SIGKILL');
   expect(await server.end()).toBe(1);

@@ -12,7 +12,7 @@ import { tinyConfig, type TinyConfig } from '../support/tiny-server.js';
 import { until } from '../support/until.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-export const TOKEN = 'a-token-for-tests-only';
+const TOKEN = 'a-token-for-tests-only';
 
 /** `whittle serve` on the tiny bundle in a process of its own, with its admin interface on. */
 export class Served {
@@ -50,6 +50,8 @@ export class Served {
       ['--import', 'tsx', MAIN, 'serve', '--config', path, '--json', ...options],
       { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, WHITTLE_ADMIN_TOKEN: TOKEN } },
     );
+    // A test that fails before it has the server must not leave it behind.
+    process.once('exit', () => child.kill('SIGKILL'));
     const logged: Record<string, unknown>[] = [];
     createInterface(child.stderr).on('line', (line) => {
       if (line.startsWith('{')) logged.push(JSON.parse(line) as Record<string, unknown>);
@@ -78,6 +80,11 @@ export class Served {
   #descendants(): number[] {
     const below = (pid: number): number[] => childPids(pid).flatMap((child) => [child, ...below(child)]);
     return below(this.pid);
+  }
+
+  /** Whether a process can read the admin token in its environment. */
+  knowsToken(pid: number): boolean {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').includes(TOKEN);
   }
 
   /** Waits for a line of the server's log. */

@@ -57,6 +57,7 @@ describe.concurrent('signals', () => {
     const server = await start();
     const runners = server.runners();
     expect(runners.length).toBeGreaterThan(0);
+    expect(runners.filter((pid) => server.knowsToken(pid))).toEqual([]);
     server.child.kill('SIGHUP');
     expect(await server.logged('reload_on_signal')).toMatchObject({
       outcome: [{ pid: server.pid, outcome: 'unchanged' }],

@@ -6,11 +6,19 @@ import { Channel, plainFailure, type Handlers } from './channel.js';
 import type { GatewayCalls, StartOrder, SupervisorCalls } from './gateway-calls.js';
 import { ignoreHangup, limitStop } from './signals.js';
 
+/** In the environment of a gateway: the id of the process that started it. */
+export const GATEWAY_VARIABLE = 'WHITTLE_GATEWAY_OF';
+
 type ToSupervisor = Channel<GatewayCalls, SupervisorCalls>;
 
 interface Serving {
   readonly engine: Engine;
   readonly server: Server;
+}
+
+/** Whether this process was started to be a gateway; other managers of processes make cluster workers, too. */
+export function isGateway(): boolean {
+  return process.env[GATEWAY_VARIABLE] === String(process.ppid);
 }
 
 /**

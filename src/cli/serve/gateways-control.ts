@@ -18,8 +18,8 @@ export class GatewaysControl implements AdminControl {
     this.#gateways = gateways;
   }
 
-  gateways(): Promise<readonly GatewayStatus[]> {
-    return Promise.all(
+  async gateways(): Promise<readonly GatewayStatus[]> {
+    const serving = await Promise.all(
       this.#gateways.serving.map(async ({ pid, restarts, channel }) => {
         const status = await channel
           .call('status', undefined, ANSWER_TIMEOUT_MS)
@@ -30,6 +30,8 @@ export class GatewaysControl implements AdminControl {
         return { pid, restarts, ...status };
       }),
     );
+    const absent = this.#gateways.absent.map(({ restarts, reason }) => ({ ready: false, reason, restarts }));
+    return [...serving, ...absent];
   }
 
   async reload(): Promise<readonly GatewayReload[]> {

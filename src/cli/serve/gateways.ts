@@ -3,6 +3,7 @@ import { must, WhittleError, type ExperimentConfig, type Log, type ServerConfig 
 import { addPast, type GatewayReport, type GatheredReports } from '../../http/index.js';
 import { CrashWindow } from '../../runtime/index.js';
 import { Channel, type Handlers, type PlainFailure } from './channel.js';
+import { GATEWAY_VARIABLE } from './gateway.js';
 import type { GatewayCalls, StartOrder, SupervisorCalls } from './gateway-calls.js';
 
 /** Time that a gateway has to answer a question that needs no work. */
@@ -29,6 +30,8 @@ interface Slot {
   worker: Worker | undefined;
   /** Present while it serves. */
   gateway: Gateway | undefined;
+  /** Why it does not serve. */
+  reason: string;
   /** What it said last, as its counters are to outlive it. */
   report: GatewayReport | undefined;
   /** Why its start failed. */
@@ -63,6 +66,7 @@ export class Gateways {
       restarts: 0,
       worker: undefined,
       gateway: undefined,
+      reason: 'it starts',
       report: undefined,
       failure: undefined,
     }));
@@ -95,6 +99,11 @@ export class Gateways {
     return this.#slots.flatMap(({ gateway }) => (gateway === undefined ? [] : [gateway]));
   }
 
+  /** Why places have no gateway at the moment. */
+  get absent(): readonly Pick<Slot, 'restarts' | 'reason'>[] {
+    return this.#slots.filter(({ gateway }) => gateway === undefined);
+  }
+
   get inForce(): InForce {
     return this.#inForce;
   }
@@ -124,17 +133,17 @@ export class Gateways {
     await Promise.all(
       this.#slots.map(async ({ worker, gateway }) => {
         if (worker === undefined || worker.isDead()) return;
-        const ended = new Promise((resolve) => worker.once('exit', resolve));
+        const ended = new Promise<number>((resolve) => worker.once('exit', resolve));
         if (gateway === undefined) worker.process.kill('SIGKILL');
         else gateway.channel.call('stop', undefined).catch(() => undefined);
-        await ended;
+        if ((await ended) !== 0) process.exitCode = 1;
       }),
     );
   }
 
   /** Starts the process of a slot. @returns its URL when it serves. @throws why it does not. */
   #launch(slot: Slot): Promise<string> {
-    const worker = cluster.fork();
+    const worker = cluster.fork({ [GATEWAY_VARIABLE]: String(process.pid) });
     const orderedWith = this.#inForce;
     slot.worker = worker;
     slot.failure = undefined;
@@ -194,6 +203,7 @@ export class Gateways {
   /** Replaces a gateway that ended, unless it crashes too often. */
   async #afterEnd(slot: Slot, code: number | null): Promise<void> {
     slot.gateway = undefined;
+    slot.reason = 'it starts again';
     if (!this.#replacing) return;
     this.#log.error('gateway_ended', {
       place: slot.place,
@@ -222,10 +232,8 @@ export class Gateways {
 
   #giveUp(slot: Slot): void {
     slot.worker = undefined;
-    this.#log.error('gateway_given_up', {
-      place: slot.place,
-      reason: 'it crashed too often within a minute',
-    });
+    slot.reason = 'it crashed too often within a minute and is not started again';
+    this.#log.error('gateway_given_up', { place: slot.place, reason: slot.reason });
     if (this.#slots.some(({ worker }) => worker !== undefined)) return;
     this.#whenLost(new WhittleError('RUNNER_FAILED', 'Every gateway crashed too often; see the log'));
   }

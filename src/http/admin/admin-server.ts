@@ -3,7 +3,7 @@ import { WhittleError, type AdminConfig, type Log } from '../../core/index.js';
 import { sendError } from '../errors.js';
 import { listen } from '../listen.js';
 import { compileValidator } from '../validator.js';
-import { Guard, GUARD_WINDOW_SECONDS, isLoopback } from './guard.js';
+import { Guard, isLoopback } from './guard.js';
 import { adminRoutes, type AdminParts } from './routes.js';
 
 const BODY_LIMIT_BYTES = 262_144;
@@ -37,11 +37,7 @@ export async function createAdminServer(options: AdminServerOptions): Promise<Ad
   });
   app.removeContentTypeParser('text/plain');
   app.setValidatorCompiler(compileValidator);
-  app.setErrorHandler((error, request, reply) => {
-    if (error instanceof WhittleError && error.code === 'RATE_LIMITED')
-      reply.header('retry-after', GUARD_WINDOW_SECONDS);
-    return sendError(error, request, reply, log);
-  });
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
   app.setNotFoundHandler((request) => {
     throw new WhittleError('NOT_FOUND', `There is no ${request.method} ${request.url.slice(0, 200)}`, {
       field: 'url',

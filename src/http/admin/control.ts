@@ -3,7 +3,8 @@ import type { Engine, EngineStatus, ExperimentStatus, ReloadReport } from '../..
 
 /** One gateway process, as the admin interface shows it. */
 export interface GatewayStatus {
-  readonly pid: number;
+  /** Absent where the place of a gateway has no process that serves. */
+  readonly pid?: number;
   readonly ready: boolean;
   /** What it waits for, where it is not ready. */
   readonly reason?: string;

@@ -4,7 +4,7 @@ import { tokenCheck } from './token.js';
 
 const MAX_FAILURES_PER_MINUTE = 10;
 /** Time over which refusals are counted. */
-export const GUARD_WINDOW_SECONDS = 60;
+const WINDOW_SECONDS = 60;
 const BEARER = /^bearer +(\S+)$/i;
 
 /** Whether an address is of this machine alone. */
@@ -41,7 +41,7 @@ export class Guard {
 
   #refuse(reason: string, { ip, method, url }: FastifyRequest): WhittleError {
     const now = performance.now();
-    if (now - this.#windowStartedAt > 1_000 * GUARD_WINDOW_SECONDS) {
+    if (now - this.#windowStartedAt > 1_000 * WINDOW_SECONDS) {
       this.#windowStartedAt = now;
       this.#failures = 0;
     }
@@ -50,6 +50,7 @@ export class Guard {
       const allowed = `${MAX_FAILURES_PER_MINUTE} a minute`;
       return new WhittleError('RATE_LIMITED', `Too many refused admin requests: allowed are ${allowed}`, {
         allowed,
+        retryAfterSeconds: WINDOW_SECONDS,
       });
     }
     this.#log.warn('admin.refused', { reason, address: ip, method, url: url.slice(0, 200) });

@@ -10,7 +10,7 @@ const anything = {};
 
 const gateway = closedObject(
   { pid: integer, ready: flag, reason: text, restarts: integer, serving: anything },
-  ['pid', 'ready', 'restarts'],
+  ['ready', 'restarts'],
 );
 
 export const adminStatus = closedObject({
