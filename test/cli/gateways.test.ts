@@ -1,10 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { ErrorReply } from '../support/tiny-server.js';
+import { tinyConfig, type ErrorReply } from '../support/tiny-server.js';
 import type { Answer, ExperimentStatus, ReloadReport, VariantStatus } from '../../src/serving/index.js';
 import { verifyAuditLog, type AuditLine } from '../../src/store/index.js';
 import { childPids, isAlive } from '../support/processes.js';
@@ -212,17 +212,15 @@ describe.concurrent('what keeps gateways from starting is said once', () => {
     expect(stderr).toMatch(/^FILE_MISSING: [^\n]*none\/bundle\.json[^\n]*\n$/);
   });
 
-  test('a port in use', async () => {
+  test('a port in use', async ({ onTestFinished }) => {
     const taken = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
-    const bundle = join(servers[0]?.directory ?? '', 'bundle');
-    const store = join(servers[0]?.directory ?? '', 'config.json');
-    await writeFile(
-      store,
-      JSON.stringify({ bundle, store: { path: join(bundle, '../store') }, server: { port } }),
-    );
-    const { code, stderr } = await whittle('serve', '--config', store, '--gateways', '2', '--quiet');
+    const { config, directory } = await tinyConfig({ server: { port } }, { lean: true });
+    onTestFinished(() => rm(directory, { recursive: true }));
+    const path = join(directory, 'whittle.json');
+    await writeFile(path, JSON.stringify(config));
+    const { code, stderr } = await whittle('serve', '--config', path, '--gateways', '2', '--quiet');
     taken.close();
     expect(code).toBe(1);
     expect(stderr).toMatch(new RegExp(`^PORT_IN_USE: Port ${port} [^\n]*\n$`));
