@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { AnswerInfo, DegradationStatus, LiveRetention, VariantStatus } from '../serving/index.js';
+import type { DegradationStatus, LiveRetention, VariantStatus } from '../serving/index.js';
 
 const RETENTION_PARTS: Readonly<Record<keyof LiveRetention, string>> = {
   pairs: 'requests with a label',
@@ -60,8 +60,9 @@ export class DegradationMetrics {
     });
   }
 
-  count({ pipeline, degradedFrom }: AnswerInfo): void {
-    if (degradedFrom !== undefined) this.#answers.inc({ pipeline });
+  /** An answer of a pipeline in the place of the default one. */
+  count(pipeline: string): void {
+    this.#answers.inc({ pipeline });
   }
 
   set(variants: readonly VariantStatus[], { share, queueMs, candidates }: DegradationStatus): void {

@@ -1,7 +1,8 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { readProcessStats } from '../runtime/index.js';
 import type {
   AnswerInfo,
+  DegradationStatus,
   Endpoint,
   Engine,
   EngineStatus,
@@ -10,45 +11,73 @@ import type {
 } from '../serving/index.js';
 import { DegradationMetrics } from './degradation-metrics.js';
 import { FidelityGauges } from './fidelity-gauges.js';
+import { OTHER, SeriesBudget } from './series-budget.js';
+import { CounterTally, HistogramTally } from './tallies.js';
 
-const STAGE_SECONDS = [
-  0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5, 10,
-];
+const STAGE_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1];
+const ANSWER_SECONDS = [0.01, 0.02, 0.05, 0.1, 0.5];
 const BATCH_ROWS = [1, 10, 50, 100, 200, 400, 800, 1_600, 3_200, 6_400];
 const BATCH_JOBS = [1, 2, 4, 8, 16, 32, 64];
+
+/** Metrics of Node.js that say little and have a series for each heap space, kind of resource or kind of collection. */
+const LEFT_OUT = [
+  'nodejs_heap_space_size_total_bytes',
+  'nodejs_heap_space_size_used_bytes',
+  'nodejs_heap_space_size_available_bytes',
+  'nodejs_active_resources',
+  'nodejs_active_handles',
+  'nodejs_active_requests',
+  'nodejs_gc_duration_seconds',
+];
 
 type ProcessCost = Pick<RunnerStatus, 'cpuSeconds' | 'privateBytes' | 'proportionalBytes'>;
 
 /**
- * The metrics of one server in a registry of their own. Labels are bounded: they come from the bundle, the
- * configuration and the routes, never from what a client sends.
+ * The metrics of one server in a registry of their own, at most {@link MAX_SERIES} series: labels come from the bundle,
+ * the configuration and the routes, never from what a client sends, and see {@link SeriesBudget}.
  */
 export class Metrics {
   readonly #engine: Engine;
   readonly #registry = new Registry();
   readonly #fidelity = new FidelityGauges(this.#registry);
   readonly #degradation = new DegradationMetrics(this.#registry);
-  readonly #responses = this.#counter('whittle_http_responses_total', 'Responses sent.', ['route', 'status']);
-  readonly #requests = this.#counter('whittle_requests_total', 'Ranking requests by what became of them.', [
+  readonly #budget = new SeriesBudget();
+  readonly #responses = this.#tally('whittle_http_responses_total', 'Responses sent.', ['route', 'status']);
+  readonly #requests = this.#tally('whittle_requests_total', 'Ranking requests by what became of them.', [
     'endpoint',
-    'pipeline',
-    'variant',
-    'arm',
     'outcome',
   ]);
-  readonly #stages = this.#histogram(
+  readonly #answers = this.#tally('whittle_answers_total', 'Answers by who gave them.', ['pipeline', 'arm']);
+  readonly #failures = this.#tally('whittle_failures_total', 'Requests that a pipeline did not answer.', [
+    'pipeline',
+  ]);
+  readonly #stages = new HistogramTally(
+    this.#registry,
     'whittle_stage_seconds',
     'Time of a stage; queue is part of retrieve and rank, cached is the whole of an answer from the cache.',
-    ['pipeline', 'stage'],
     STAGE_SECONDS,
+    'stage',
   );
-  readonly #batchRows = this.#histogram('whittle_batch_rows', 'Rows of a run.', ['runner'], BATCH_ROWS);
-  readonly #batchJobs = this.#histogram(
+  readonly #answerSeconds = new HistogramTally(
+    this.#registry,
+    'whittle_answer_seconds',
+    'Time of a whole answer that did not come from the cache.',
+    ANSWER_SECONDS,
+    'pipeline',
+  );
+  readonly #batchRows = new HistogramTally(
+    this.#registry,
+    'whittle_batch_rows',
+    'Rows of a run.',
+    BATCH_ROWS,
+  );
+  readonly #batchJobs = new HistogramTally(
+    this.#registry,
     'whittle_batch_jobs',
     'Requests that share a run.',
-    ['runner'],
     BATCH_JOBS,
   );
+  readonly #batches = this.#tally('whittle_batches_total', 'Runs of a runner.', ['runner']);
   readonly #shadows = this.#counter(
     'whittle_shadow_total',
     'Answers whose candidates the variant and the full model both ranked.',
@@ -95,7 +124,10 @@ export class Metrics {
   /** Listens to the engine from now on. */
   constructor(engine: Engine) {
     this.#engine = engine;
-    collectDefaultMetrics({ register: this.#registry, prefix: 'whittle_gateway_' });
+    const prefix = 'whittle_gateway_';
+    collectDefaultMetrics({ register: this.#registry, prefix });
+    for (const name of LEFT_OUT) this.#registry.removeSingleMetric(prefix + name);
+    for (const pipeline of engine.pipelines()) this.#budget.label('pipeline', pipeline);
     engine.onObservation((observation) => {
       this.#observe(observation);
     });
@@ -107,12 +139,12 @@ export class Metrics {
 
   /** @param route the path of the matched route, undefined where none matched. */
   countResponse(route: string | undefined, status: number): void {
-    this.#responses.inc({ route: route ?? 'none', status });
+    this.#responses.inc(route ?? 'none', String(status));
   }
 
   /** Counts a ranking request that was refused before the engine saw it. */
   readonly countRefusal = (endpoint: Endpoint, code: string): void => {
-    this.#requests.inc({ endpoint, pipeline: 'none', variant: 'none', arm: 'none', outcome: code });
+    this.#requests.inc(endpoint, code);
   };
 
   /** Everything in the Prometheus text format; states and processes are read at this moment. */
@@ -133,11 +165,19 @@ export class Metrics {
       this.#engine.runners(),
       readProcessStats(process.pid),
     ]);
-    this.#fidelity.set(variants);
-    this.#degradation.set(variants, this.#engine.degradation());
+    const shown = variants.filter(({ name }) => this.#budget.label('variant', name) !== OTHER);
+    this.#fidelity.set(shown);
+    this.#degradation.set(shown, this.#degradationShown());
     this.#setStore(this.#engine.status());
     this.#setRunners(runners);
     this.#setProcess('gateway', gateway);
+  }
+
+  #degradationShown(): DegradationStatus {
+    const status = this.#engine.degradation();
+    const shown = ({ pipeline }: { pipeline: string }): boolean =>
+      this.#budget.label('pipeline', pipeline) !== OTHER;
+    return { ...status, candidates: status.candidates.filter(shown) };
   }
 
   #setStore({ store, experimentsPaused }: EngineStatus): void {
@@ -149,46 +189,64 @@ export class Metrics {
     switch (observation.kind) {
       case 'answer':
         this.#countAnswer(observation.endpoint, observation.answer);
-        this.#degradation.count(observation.answer);
         break;
       case 'failure': {
-        const { endpoint, pipeline = 'none', code } = observation;
-        this.#requests.inc({ endpoint, pipeline, variant: 'none', arm: 'none', outcome: code });
+        const { endpoint, pipeline, code } = observation;
+        this.#requests.inc(endpoint, code);
+        if (pipeline !== undefined) this.#failures.inc(this.#budget.label('pipeline', pipeline));
         break;
       }
       case 'batch':
-        this.#batchRows.observe({ runner: observation.runner }, observation.rows);
-        this.#batchJobs.observe({ runner: observation.runner }, observation.jobs);
+        this.#batches.inc(this.#budget.label('runner', observation.runner));
+        this.#batchRows.tally(observation.rows);
+        this.#batchJobs.tally(observation.jobs);
         break;
       case 'shadow':
-        this.#shadows.inc({ variant: observation.variant });
+        this.#shadows.inc({ variant: this.#budget.label('variant', observation.variant) });
         break;
       case 'exposure_dropped':
         this.#exposuresDropped.inc();
         break;
       case 'shadow_dropped':
-        this.#shadowsDropped.inc({ variant: observation.variant, reason: observation.reason });
+        this.#shadowsDropped.inc({
+          variant: this.#budget.label('variant', observation.variant),
+          reason: observation.reason,
+        });
         break;
     }
   }
 
   #countAnswer(endpoint: string, answer: AnswerInfo): void {
-    const { pipeline, variant, arm = 'none', cached, timings } = answer;
-    this.#requests.inc({ endpoint, pipeline, variant, arm, outcome: cached ? 'cached' : 'ok' });
+    const { arm = 'none', cached, degradedFrom, timings } = answer;
     const { historyMs, retrieveMs, rankMs, queueMs, totalMs } = timings;
-    const stages = { history: historyMs, retrieve: retrieveMs, rank: rankMs, queue: queueMs };
-    for (const [stage, ms] of Object.entries(stages)) {
-      // A stage that did not take place has no time, and must not pull the others' down.
-      if (ms > 0) this.#stages.observe({ pipeline, stage }, ms / 1000);
-    }
-    this.#stages.observe({ pipeline, stage: cached ? 'cached' : 'total' }, totalMs / 1000);
+    const pipeline = this.#budget.label('pipeline', answer.pipeline);
+    this.#requests.inc(endpoint, cached ? 'cached' : 'ok');
+    this.#countArm(pipeline, arm);
+    if (degradedFrom !== undefined) this.#degradation.count(pipeline);
+    this.#observeStage('history', historyMs);
+    this.#observeStage('retrieve', retrieveMs);
+    this.#observeStage('rank', rankMs);
+    this.#observeStage('queue', queueMs);
+    this.#observeStage(cached ? 'cached' : 'total', totalMs);
+    if (!cached) this.#answerSeconds.tally(totalMs / 1000, pipeline);
+  }
+
+  #countArm(pipeline: string, arm: string): void {
+    if (arm === 'none' || this.#budget.label('arm', arm) !== OTHER) this.#answers.inc(pipeline, arm);
+    else this.#answers.inc(OTHER, OTHER);
+  }
+
+  /** A stage that did not take place has no time, and must not pull the others' down. */
+  #observeStage(stage: string, ms: number): void {
+    if (ms > 0) this.#stages.tally(ms / 1000, stage);
   }
 
   #setRunners(runners: readonly RunnerStatus[]): void {
     for (const metric of [this.#restarts, this.#cpuSeconds, this.#privateBytes, this.#proportionalBytes])
       metric.reset();
     for (const status of runners) {
-      const runner = status.name;
+      const runner = this.#budget.label('runner', status.name);
+      if (runner === OTHER) continue;
       this.#queueDepth.set({ runner }, status.queued);
       this.#runnerReady.set({ runner }, status.state === 'ready' ? 1 : 0);
       this.#runners.set({ runner }, status.processes.filter(({ state }) => state === 'ready').length);
@@ -211,7 +269,7 @@ export class Metrics {
     return new Gauge({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  #histogram(name: string, help: string, labelNames: string[], buckets: number[]): Histogram {
-    return new Histogram({ name, help, labelNames, buckets, registers: [this.#registry] });
+  #tally(name: string, help: string, labelNames: string[]): CounterTally {
+    return new CounterTally(this.#registry, name, help, labelNames);
   }
 }

@@ -64,13 +64,12 @@ describe('GET /metrics', () => {
     expect(sample('whittle_shadow_total', { variant: 'small' })).toBe(SHADOWED);
   });
 
-  test('requests by endpoint, pipeline, variant, arm and outcome', () => {
-    const served = { endpoint: 'recommend', pipeline: 'small', variant: 'small', arm: 'none', outcome: 'ok' };
-    expect(sample('whittle_requests_total', served)).toBe(SHADOWED);
-    expect(
-      sample('whittle_requests_total', { endpoint: 'recommend', outcome: 'NOT_FOUND', pipeline: 'none' }),
-    ).toBe(1);
-    expect(sample('whittle_requests_total', { endpoint: 'search', outcome: 'ok', variant: 'none' })).toBe(1);
+  test('requests by endpoint and outcome, answers by pipeline and arm', () => {
+    expect(sample('whittle_requests_total', { endpoint: 'recommend', outcome: 'ok' })).toBe(SHADOWED + 1);
+    expect(sample('whittle_requests_total', { endpoint: 'recommend', outcome: 'NOT_FOUND' })).toBe(1);
+    expect(sample('whittle_requests_total', { endpoint: 'search', outcome: 'ok' })).toBe(1);
+    expect(sample('whittle_answers_total', { pipeline: 'small', arm: 'none' })).toBe(SHADOWED);
+    expect(sample('whittle_answers_total', { pipeline: 'full', arm: 'none' })).toBe(2);
     expect(text).not.toContain('no such');
   });
 
@@ -84,19 +83,34 @@ describe('GET /metrics', () => {
     expect(text).not.toContain('/no/such/route');
   });
 
-  test('time by pipeline and stage', () => {
-    for (const stage of ['history', 'retrieve', 'rank', 'queue', 'total'])
-      expect(sample('whittle_stage_seconds_count', { pipeline: 'small', stage })).toBe(SHADOWED);
-    const total = sample('whittle_stage_seconds_sum', { pipeline: 'small', stage: 'total' });
-    expect(total).toBeGreaterThan(sample('whittle_stage_seconds_sum', { pipeline: 'small', stage: 'rank' }));
-    expect(text).not.toMatch(/whittle_stage_seconds_count\{pipeline="full",stage="rank"\} [^1]/);
+  test('time by stage, and of whole answers by pipeline', () => {
+    for (const stage of ['history', 'retrieve', 'total'])
+      expect(sample('whittle_stage_seconds_count', { stage })).toBe(SHADOWED + 2);
+    // The search is ordered by retrieval alone.
+    expect(sample('whittle_stage_seconds_count', { stage: 'rank' })).toBe(SHADOWED + 1);
+    const total = sample('whittle_stage_seconds_sum', { stage: 'total' });
+    expect(total).toBeGreaterThan(sample('whittle_stage_seconds_sum', { stage: 'rank' }));
+    expect(sample('whittle_answer_seconds_count', { pipeline: 'small' })).toBe(SHADOWED);
+    const seconds = ['small', 'full'].map((pipeline) => sample('whittle_answer_seconds_sum', { pipeline }));
+    expect((seconds[0] ?? 0) + (seconds[1] ?? 0)).toBeCloseTo(total, 9);
+  });
+
+  test('buckets add up', () => {
+    const bounds = [...text.matchAll(/whittle_stage_seconds_bucket\{le="([^"]+)",stage="total"\} (\d+)/g)];
+    const counts = bounds.map(([, , count]) => Number(count));
+    expect(bounds.at(-1)?.[1]).toBe('+Inf');
+    expect(counts).toEqual(counts.toSorted((a, b) => a - b));
+    expect(counts.at(-1)).toBe(sample('whittle_stage_seconds_count', { stage: 'total' }));
+    expect(text).toContain('# TYPE whittle_stage_seconds histogram');
   });
 
   test('batches, queues and processes by runner', () => {
     // The full model's runner ranks the shadows and one request of its own.
-    expect(sample('whittle_batch_jobs_sum', { runner: 'full' })).toBe(SHADOWED + 1);
-    expect(sample('whittle_batch_jobs_sum', { runner: 'small' })).toBe(SHADOWED);
-    expect(sample('whittle_batch_rows_sum', { runner: 'small' })).toBe(SHADOWED * 24);
+    expect(sample('whittle_batches_total', { runner: 'full' })).toBe(SHADOWED + 1);
+    expect(sample('whittle_batches_total', { runner: 'small' })).toBe(SHADOWED);
+    // The search runs on the text index, every other answer on the tower too.
+    expect(sample('whittle_batch_jobs_sum')).toBe(2 * SHADOWED + 1 + (SHADOWED + 1) + 1);
+    expect(sample('whittle_batch_rows_sum')).toBeGreaterThanOrEqual(24 * (2 * SHADOWED + 1));
     for (const runner of ['full', 'small', 'tower', 'text', 'vector']) {
       expect(sample('whittle_queue_depth', { runner })).toBe(0);
       expect(sample('whittle_runner_ready', { runner })).toBe(1);
