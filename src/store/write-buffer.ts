@@ -15,7 +15,7 @@ export interface WriteBufferOptions<T> {
 /** Rows written in one transaction. */
 const BATCH_ROWS = 500;
 /** How long a row waits for others before it is written. */
-const DELAY_MS = 20;
+const DELAY_MS = 100;
 
 /** Collects rows and writes them in batches, so that whoever brings one does not wait for the disk. */
 export class WriteBuffer<T> {
