@@ -28,11 +28,13 @@ export interface OpenBundle {
  * Opens a bundle: every file is there, plain, and has its recorded hash; the models are well formed and of a reasonable
  * size; the catalogue is as described.
  * @param record what earlier starts verified, which is then not read again.
+ * @param previous a state of the bundle whose catalogue is used where it is the same.
  * @throws FILE_MISSING, FILE_CORRUPT, HASH_MISMATCH, BUNDLE_INVALID, MODEL_INVALID, GRAPH_UNSUPPORTED.
  */
 export async function openBundle(
   directory: string,
   record: VerificationRecord = VerificationRecord.none(),
+  previous?: OpenBundle,
 ): Promise<OpenBundle> {
   // Where there is no such folder, reading the manifest says so.
   const root = await realpath(directory).catch(() => directory);
@@ -40,7 +42,15 @@ export async function openBundle(
   const verified = await verifyFiles(root, manifest, record);
   const models = new Map<string, ModelFiles>();
   for (const file of modelFilesOf(manifest)) models.set(file, await checkModelFiles(root, manifest, file));
-  const catalogue = await openCatalogue(root, manifest);
+  const catalogue =
+    previous !== undefined && catalogueKey(previous.manifest) === catalogueKey(manifest)
+      ? previous.catalogue
+      : await openCatalogue(root, manifest);
   const features = await openItemFeatures(root, manifest.contract?.inputs ?? [], catalogue);
   return { directory: root, manifest, verified, catalogue, features, models };
+}
+
+/** All that a catalogue in memory follows from. */
+function catalogueKey({ catalogue, files }: BundleManifest): string {
+  return JSON.stringify([catalogue, files[catalogue.file]?.sha256]);
 }

@@ -8,7 +8,7 @@ import {
   type Random,
   type RetrieverSpec,
 } from '../core/index.js';
-import { readUsers } from '../data/index.js';
+import { readUsers, type UserHistory } from '../data/index.js';
 import { readVectors } from '../retrieval/index.js';
 import type { OpenBundle } from './bundle.js';
 import type { PipelineRequest } from './pipeline.js';
@@ -24,6 +24,7 @@ type Asked = Partial<Pick<PipelineRequest, 'history' | 'query' | 'inputs'>>;
  * retriever. What only a client knows is drawn: items of a history the models read, standard normal numbers, integers 0
  * or 1.
  *
+ * @param users the bundle's users where they are at hand; read from it otherwise.
  * @throws BUNDLE_INVALID where there is nothing to make requests of.
  */
 export async function sampleRequests(
@@ -31,12 +32,13 @@ export async function sampleRequests(
   retriever: RetrieverSpec | undefined,
   count: number,
   seed: number,
+  users?: readonly UserHistory[],
 ): Promise<PipelineRequest[]> {
   const isSearch = retriever !== undefined && retriever.kind !== 'tower';
   const asked =
     isSearch || bundle.manifest.users === undefined
       ? await queries(bundle, retriever)
-      : await histories(bundle);
+      : histories(bundle, users ?? (await readKnownUsers(bundle)));
   const order = shuffle(Int32Array.from(asked.keys()), createRandom(seed));
   const random = createRandom(seed).fork('inputs');
   const deadlineAt = performance.now() + PATIENCE_MS;
@@ -55,8 +57,12 @@ export async function sampleRequests(
   });
 }
 
-async function histories({ directory, manifest, catalogue }: OpenBundle): Promise<Asked[]> {
-  const users = await readUsers(join(directory, must(manifest.users, 'users').file));
+/** Users with the histories that a bundle brings; none where it names no file of them. */
+export function readKnownUsers({ directory, manifest }: OpenBundle): Promise<readonly UserHistory[]> {
+  return manifest.users === undefined ? Promise.resolve([]) : readUsers(join(directory, manifest.users.file));
+}
+
+function histories({ catalogue }: OpenBundle, users: readonly UserHistory[]): Asked[] {
   return users
     .map(({ history }) => history.map((id) => catalogue.rowOf(id)).filter((row) => row !== undefined))
     .filter((rows) => rows.length > 0)

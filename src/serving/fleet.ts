@@ -42,11 +42,14 @@ export class Fleet {
    */
   static async start(bundle: OpenBundle, options: RunnerOptions, choice: FleetChoice = {}): Promise<Fleet> {
     const fleet = new Fleet(bundle, options, choice);
-    const outcomes = await Promise.allSettled([...fleet.started].map((runner) => runner.start()));
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failed === undefined) return fleet;
-    await fleet.close(choice.previous);
-    throw failed.reason;
+    try {
+      // Beside a fleet that serves one after the other, so that the starts leave it the machine.
+      await startRunners([...fleet.started], choice.previous === undefined ? Infinity : 1);
+      return fleet;
+    } catch (thrown) {
+      await fleet.close(choice.previous);
+      throw thrown;
+    }
   }
 
   /** Every runner, rankers first. */
@@ -126,6 +129,19 @@ export class Fleet {
     }
     return pipelines;
   }
+}
+
+/** @throws the first failure, once none starts any more. */
+async function startRunners(runners: readonly (Ranker | Retriever)[], atOnce: number): Promise<void> {
+  const waiting = [...runners];
+  const work = async (): Promise<void> => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await next.start();
+  };
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: Math.min(atOnce, runners.length) }, () => work()),
+  );
+  const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
 }
 
 function isOutOfService(runner: Ranker | Retriever): boolean {

@@ -1,5 +1,4 @@
 import { realpath } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   checkUnchanged,
   readManifest,
@@ -7,11 +6,12 @@ import {
   type Log,
   type ServerConfig,
 } from '../core/index.js';
-import { readUsers, type UserHistory } from '../data/index.js';
+import type { UserHistory } from '../data/index.js';
 import { admitModels } from './admit-models.js';
 import { AnswerCache } from './answer-cache.js';
 import { openBundle, type OpenBundle } from './bundle.js';
 import { EvidenceBook } from './evidence.js';
+import { readKnownUsers } from './calibration-requests.js';
 import { bundleVersion, Fleet } from './fleet.js';
 import { checkGoldenRequests } from './golden-requests.js';
 import type { BatchReport } from './runner-options.js';
@@ -72,7 +72,7 @@ export class Generation {
     const previous = options.previous?.fleet;
     const bundle = await openVerified(options);
     // Read while the runners start; where they do not, nobody asks for the users.
-    const users = readKnownUsers(bundle);
+    const users = knownUsers(bundle, options.previous);
     users.catch(() => undefined);
     const onBatch = (batch: BatchReport): void => {
       observe({ kind: 'batch', ...batch });
@@ -83,7 +83,7 @@ export class Generation {
       // The runners have opened their files by now: those that were verified.
       await checkUnchanged(bundle.directory, bundle.verified);
       for (const name of pipelines) fleet.pipeline(name);
-      if (previous !== undefined) await checkGoldenRequests(bundle, fleet);
+      if (previous !== undefined) await checkGoldenRequests(bundle, fleet, await users);
       return new Generation(bundle, await users, fleet, options);
     } catch (thrown) {
       await fleet.close(previous);
@@ -140,14 +140,18 @@ export class Generation {
 }
 
 /** The bundle, verified and its models tried out, as far as the record of earlier starts does not say so already. */
-async function openVerified({ config, log, variants }: GenerationOptions): Promise<OpenBundle> {
+async function openVerified({ config, log, variants, previous }: GenerationOptions): Promise<OpenBundle> {
   const record = await VerificationRecord.open(config.store.path, { fresh: config.verify, log });
-  const bundle = await openBundle(config.bundle, record);
+  const bundle = await openBundle(config.bundle, record, previous?.bundle);
   await admitModels(bundle, { runners: config.runners, log, record, variants });
   await record.save();
   return bundle;
 }
 
-function readKnownUsers({ directory, manifest }: OpenBundle): Promise<readonly UserHistory[]> {
-  return manifest.users === undefined ? Promise.resolve([]) : readUsers(join(directory, manifest.users.file));
+/** Read only where they are others than those of the generation before. */
+function knownUsers(bundle: OpenBundle, previous: Generation | undefined): Promise<readonly UserHistory[]> {
+  const usersHash = ({ manifest: { users, files } }: OpenBundle): string | undefined =>
+    users === undefined ? undefined : files[users.file]?.sha256;
+  const isSame = previous !== undefined && usersHash(previous.bundle) === usersHash(bundle);
+  return isSame ? Promise.resolve(previous.users) : readKnownUsers(bundle);
 }

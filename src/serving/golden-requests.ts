@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createRandom, must, toWhittleError, WhittleError } from '../core/index.js';
+import type { UserHistory } from '../data/index.js';
 import { overlapAtK, topK } from '../evaluation/index.js';
 import type { RankJob } from '../runtime/index.js';
 import type { OpenBundle } from './bundle.js';
@@ -13,6 +14,8 @@ import type { Retriever } from './retriever.js';
 const REQUESTS = 16;
 const CANDIDATES = 100;
 const SEED = 1;
+/** Known users, from the first on, that requests are drawn of. */
+const USERS = 512;
 /** Requests sent at once after each was sent alone: the shapes that live traffic will bring are then known. */
 const WARM_BATCHES = [8, REQUESTS];
 /** Depth of the comparison with the full model, and the least mean overlap: chance gives a tenth, 4 bits over 0.8. */
@@ -27,21 +30,30 @@ const PAUSE_MS = 50;
  * a retriever finds something. After it the runners are warm.
  * @throws MODEL_INVALID naming the variant or retriever, what was found and what is allowed; what a runner throws.
  */
-export async function checkGoldenRequests(bundle: OpenBundle, fleet: Fleet): Promise<void> {
+export async function checkGoldenRequests(
+  bundle: OpenBundle,
+  fleet: Fleet,
+  known: readonly UserHistory[],
+): Promise<void> {
+  const users = known.slice(0, USERS);
   const checks = [...fleet.retrievers].filter(([, retriever]) => fleet.started.has(retriever));
   await Promise.all([
-    checkRankers(bundle, fleet),
-    ...checks.map(([name, retriever]) => checkRetriever(bundle, name, retriever)),
+    checkRankers(bundle, fleet, users),
+    ...checks.map(([name, retriever]) => checkRetriever(bundle, name, retriever, users)),
   ]);
 }
 
-async function checkRankers(bundle: OpenBundle, { rankers, started }: Fleet): Promise<void> {
+async function checkRankers(
+  bundle: OpenBundle,
+  { rankers, started }: Fleet,
+  users: readonly UserHistory[],
+): Promise<void> {
   const full = rankers.get('full');
   // A new full model is compared with every variant, also those that are as they were.
   const all = full !== undefined && started.has(full);
   const checked = [...rankers].filter(([, ranker]) => all || started.has(ranker));
   if (checked.length === 0) return;
-  const jobs = await goldenJobs(bundle);
+  const jobs = await goldenJobs(bundle, users);
   const reference = full === undefined ? undefined : await scoresOf(full, jobs);
   for (const [name, ranker] of checked) {
     const scores = ranker === full ? must(reference, 'scores of full') : await scoresOf(ranker, jobs);
@@ -51,10 +63,10 @@ async function checkRankers(bundle: OpenBundle, { rankers, started }: Fleet): Pr
 }
 
 /** Sampled requests with candidates drawn from the whole catalogue. */
-async function goldenJobs(bundle: OpenBundle): Promise<RankJob[]> {
+async function goldenJobs(bundle: OpenBundle, users: readonly UserHistory[]): Promise<RankJob[]> {
   const contract = must(bundle.manifest.contract, 'contract');
   const random = createRandom(SEED).fork('candidates');
-  const requests = await sampleRequests(bundle, undefined, REQUESTS, SEED);
+  const requests = await sampleRequests(bundle, undefined, REQUESTS, SEED, users);
   return requests.map((request) => {
     const rows = Int32Array.from({ length: CANDIDATES }, () => random.integer(bundle.catalogue.rows));
     return rankJob(contract, bundle, request, { rows, scores: new Float32Array(CANDIDATES) });
@@ -90,16 +102,17 @@ function checkOverlap(
   );
 }
 
-async function checkRetriever(bundle: OpenBundle, name: string, retriever: Retriever): Promise<void> {
+async function checkRetriever(
+  bundle: OpenBundle,
+  name: string,
+  retriever: Retriever,
+  users: readonly UserHistory[],
+): Promise<void> {
   const { kind } = retriever.spec;
   // Without titles there is no text that is known to find something.
   if (kind === 'text' && bundle.catalogue.titles === undefined) return;
-  const requests = await sampleRequests(
-    bundle,
-    kind === 'tower' ? undefined : retriever.spec,
-    REQUESTS,
-    SEED,
-  );
+  const spec = kind === 'tower' ? undefined : retriever.spec;
+  const requests = await sampleRequests(bundle, spec, REQUESTS, SEED, users);
   const found = await Promise.all(
     requests.map((request) => patiently(() => retrieve(retriever, CANDIDATES, request))),
   );
