@@ -4,7 +4,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import autocannon from 'autocannon';
-import { must } from '../../src/core/index.js';
+import { must, readManifest } from '../../src/core/index.js';
+import { openCatalogue } from '../../src/serving/catalogue.js';
 import type { RankQuestion } from './bodies.js';
 
 export interface ClosedLoop {
@@ -14,6 +15,8 @@ export interface ClosedLoop {
   /** File of {@link RankQuestion}s; each is sent as it is, or without items where `k` is given. */
   readonly questions: string;
   readonly k?: number;
+  /** Bundle whose catalogue has the rows of the items: bodies are binary then. */
+  readonly binaryOf?: string;
   readonly connections: number;
   readonly seconds: number;
 }
@@ -26,14 +29,13 @@ export interface ClosedResult {
 
 const given = JSON.parse(process.argv[2] ?? '{}') as ClosedLoop;
 const questions = JSON.parse(await readFile(given.questions, 'utf8')) as RankQuestion[];
-const bodies = questions.map((question) =>
-  JSON.stringify(given.k === undefined ? question : { user: question.user, k: given.k }),
-);
+const bodies = given.binaryOf === undefined ? jsonBodies(given) : await binaryBodies(given.binaryOf);
+const type = given.binaryOf === undefined ? 'application/json' : 'application/octet-stream';
 let sent = 0;
 const result = await autocannon({
   url: given.url,
   method: 'POST',
-  headers: { 'content-type': 'application/json', ...given.headers },
+  headers: { 'content-type': type, ...given.headers },
   requests: [
     {
       path: given.path,
@@ -49,3 +51,24 @@ const answered: ClosedResult = {
   requestsPerSecond: result['2xx'] / result.duration,
 };
 process.stdout.write(JSON.stringify(answered));
+
+function jsonBodies({ k }: ClosedLoop): string[] {
+  return questions.map((question) => JSON.stringify(k === undefined ? question : { user: question.user, k }));
+}
+
+/** As docs/binary-rank.md has them. */
+async function binaryBodies(bundle: string): Promise<Buffer[]> {
+  const catalogue = await openCatalogue(bundle, await readManifest(bundle));
+  return questions.map(({ user, items }) => {
+    const id = Buffer.from(user);
+    const rowsAt = 16 + Math.ceil(id.length / 4) * 4;
+    const body = Buffer.alloc(rowsAt + 4 * items.length);
+    body.write('WHR1', 0);
+    body.writeUInt32LE(items.length, 4);
+    body.writeUInt16LE(id.length, 12);
+    id.copy(body, 16);
+    for (const [place, item] of items.entries())
+      body.writeUInt32LE(must(catalogue.rowOf(item), item), rowsAt + 4 * place);
+    return body;
+  });
+}

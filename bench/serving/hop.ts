@@ -19,10 +19,19 @@ export interface HopOptions {
   note(line: string): void;
 }
 
-/** One round of one variant: the server, then the bare loop with one request a run and with the server's batches. */
+export interface ServedBlock extends ClosedResult {
+  readonly cpuMicrosPerRequest: number;
+  readonly requestsPerRun: number;
+}
+
+/**
+ * One round of one variant: the server with bodies in JSON and in binary, then the bare loop with one request a run and
+ * with the server's batches.
+ */
 export interface HopRound {
   readonly variant: string;
-  readonly server: ClosedResult & { readonly cpuMicrosPerRequest: number; readonly requestsPerRun: number };
+  readonly server: ServedBlock;
+  readonly binary: ServedBlock;
   readonly bare: BareResult;
   readonly bareBatched: BareResult;
 }
@@ -56,7 +65,7 @@ async function rounds(
   questions: string,
 ): Promise<HopRound[]> {
   const random = createRandom(options.seed);
-  const load = (url: string, variant: string, seconds: number): Promise<ClosedResult> =>
+  const load = (url: string, variant: string, seconds: number, binaryOf?: string): Promise<ClosedResult> =>
     runScript<ClosedResult>('bench/serving/generator.js', [
       JSON.stringify({
         url,
@@ -65,6 +74,7 @@ async function rounds(
         questions,
         connections: options.connections,
         seconds,
+        ...(binaryOf === undefined ? {} : { binaryOf }),
       } satisfies ClosedLoop),
     ]);
   const bare = async (variant: string, requestsPerRun: number): Promise<BareResult> => {
@@ -83,11 +93,14 @@ async function rounds(
     for (const place of shuffle(Array.from(options.variants.keys()), random)) {
       const variant = must(options.variants[place], 'variant');
       const served = await serve(server, variant, () => load(server.url, variant, options.seconds));
+      const binary = await serve(server, variant, () =>
+        load(server.url, variant, options.seconds, options.bundle),
+      );
       const alone = await bare(variant, 1);
       const batched = await bare(variant, Math.max(1, Math.round(served.requestsPerRun)));
-      done.push({ variant, server: served, bare: alone, bareBatched: batched });
+      done.push({ variant, server: served, binary, bare: alone, bareBatched: batched });
       options.note(
-        `${round + 1}/${options.rounds} ${variant}: ${served.cpuMicrosPerRequest.toFixed(0)} CPU-µs a request, ${served.requestsPerRun.toFixed(1)} a run; bare ${alone.cpuMicrosPerRequest.toFixed(0)}, batched ${batched.cpuMicrosPerRequest.toFixed(0)}`,
+        `${round + 1}/${options.rounds} ${variant}: ${served.cpuMicrosPerRequest.toFixed(0)} CPU-µs a request (binary ${binary.cpuMicrosPerRequest.toFixed(0)}), ${served.requestsPerRun.toFixed(1)} a run; bare ${alone.cpuMicrosPerRequest.toFixed(0)}, batched ${batched.cpuMicrosPerRequest.toFixed(0)}`,
       );
     }
   }
@@ -98,7 +111,7 @@ async function serve(
   server: BenchServer,
   variant: string,
   load: () => Promise<ClosedResult>,
-): Promise<HopRound['server']> {
+): Promise<ServedBlock> {
   const batchesBefore = await batches(server.url, variant);
   const cpuBefore = treeCpuSeconds(server.pid);
   const result = await load();
