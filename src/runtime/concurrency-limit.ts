@@ -44,7 +44,8 @@ export function targetMs(objectiveMs: number, jobMs: number): number {
  * it met, it is right whatever the limit was meanwhile, and the limit does not swing.
  *
  * Larger batches never lower the throughput, so a sample of few jobs is a lower bound: it may raise the limit. It lowers
- * the limit only where the limit was reached, or where jobs took too long.
+ * the limit where the limit was reached, or where jobs took too long; not below the initial limit where there were few,
+ * so that a slow moment at low load costs nobody an answer.
  */
 export class ConcurrencyLimit {
   readonly #options: ConcurrencyLimitOptions;
@@ -73,9 +74,16 @@ export class ConcurrencyLimit {
     const wantedMs = AIM * this.#options.targetMs();
     const estimate = (present * wantedMs) / Math.max(sojournMs, Number.MIN_VALUE);
     const gap = estimate / this.#limit;
-    const lowers = present >= this.limit || sojournMs > wantedMs;
-    if (gap < 1 && !lowers) return;
     const factor = Math.min(FASTEST, Math.max(1 / FASTEST, gap ** STEP));
-    this.#limit = Math.max(1, Math.min(this.#limit * factor, this.#options.maximum));
+    const moved = Math.max(this.#limit * factor, this.#floor(present, sojournMs > wantedMs));
+    this.#limit = Math.max(1, Math.min(moved, this.#options.maximum));
+  }
+
+  /** How low a sample may bring the limit. */
+  #floor(present: number, isSlow: boolean): number {
+    if (present >= this.limit) return 0;
+    if (!isSlow) return this.#limit;
+    // Half the limit or more may be what made it slow; a few jobs were slow by themselves.
+    return present >= this.limit / 2 ? 0 : Math.min(this.#limit, INITIAL_LIMIT);
   }
 }

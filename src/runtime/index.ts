@@ -13,7 +13,7 @@ export { Batcher } from './batcher.js';
 export type { BatcherOptions, JobLimits, Served } from './batcher.js';
 export { ConcurrencyLimit, targetMs } from './concurrency-limit.js';
 export { RunCost } from './run-cost.js';
-export { mergeRankJobs, splitScores } from './rank-batch.js';
+export { mergeRankJobs, splitScores, stackRows } from './rank-batch.js';
 export type { RankJob } from './rank-batch.js';
 export { readProcessStats } from './process-stats.js';
 export type { ProcessStats } from './process-stats.js';

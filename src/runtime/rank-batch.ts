@@ -3,6 +3,9 @@ import type { Contract, InputBinding, Tensor, TensorMap } from '../core/index.js
 import { allFinite, repeatInto } from './rank-batch-kernel.js';
 import { bytesOf, viewAs } from './tensor-bytes.js';
 
+/** Elements that one input of a batch may have: as many of int64 fill a frame. */
+const MAX_INPUT_ELEMENTS = 2 ** 25;
+
 /**
  * One request's share of a ranker batch, without `request_index`: per-request inputs have one row, per-candidate
  * inputs have `rows`.
@@ -17,6 +20,7 @@ export interface RankJob {
  * `[jobs, …]` with a generated `request_index` (int64 `[sum of rows]`), or, for a contract that binds none, repeated
  * for each candidate. A feed may share its buffer with the job where nothing had to be copied.
  * @throws CONTRACT_MISMATCH when a job lacks an input, or has it in another type or shape.
+ * @throws INPUT_TOO_LARGE when an input would have more than 2^25 elements, before it is allocated.
  */
 export function mergeRankJobs(contract: Contract, jobs: readonly RankJob[]): Record<string, Tensor> {
   const hasRequestIndex = contract.inputs.some(({ source }) => source.from === 'request_index');
@@ -26,6 +30,21 @@ export function mergeRankJobs(contract: Contract, jobs: readonly RankJob[]): Rec
     else feeds[binding.name] = mergeInput(binding, jobs, binding.per === 'request' && !hasRequestIndex);
   }
   return feeds;
+}
+
+/**
+ * Tensors of numbers behind each other, of one type and row shape: `[sum of rows, …]`. A single one is answered as it is.
+ * @throws INPUT_TOO_LARGE as {@link mergeRankJobs}; INTERNAL where types or shapes differ.
+ */
+export function stackRows(name: string, tensors: readonly Tensor[]): Tensor {
+  const { dtype, dims } = must(tensors[0], 'a tensor to stack');
+  const rowDims = dims.slice(1);
+  const parts = tensors.map((tensor): Part => {
+    const fits = tensor.dtype === dtype && hasRowDims(tensor, rowDims) && ArrayBuffer.isView(tensor.data);
+    assert(fits, `${name} is ${shapeOf(tensor)}, the others ${dtype}[n, ${rowDims.join(', ')}]`);
+    return { tensor, bytes: bytesOf(tensor.data), times: 1 };
+  });
+  return join(name, parts, rowDims);
 }
 
 /**
@@ -52,6 +71,7 @@ export function splitScores(scores: Tensor, jobs: readonly RankJob[]): (Float32A
 
 function requestIndex(jobs: readonly RankJob[]): Tensor {
   const rows = totalRows(jobs);
+  if (rows > MAX_INPUT_ELEMENTS) throw tooLarge('request_index', rows);
   const data = new BigInt64Array(rows);
   let start = 0;
   for (const [index, job] of jobs.entries()) {
@@ -76,18 +96,28 @@ function mergeInput(binding: InputBinding, jobs: readonly RankJob[], repeated: b
   const first = must(parts[0], 'the first job of a batch');
   const rowDims = first.tensor.dims.slice(1);
   for (const { tensor } of parts)
-    if (!sameDims(tensor.dims.slice(1), rowDims)) throw mismatch(binding, tensor, ['n', ...rowDims]);
-  if (parts.length === 1 && first.times === 1) return first.tensor;
+    if (!hasRowDims(tensor, rowDims)) throw mismatch(binding, tensor, ['n', ...rowDims]);
+  return join(binding.name, parts, rowDims);
+}
+
+/** The parts' rows behind each other; counted before anything is allocated. */
+function join(name: string, parts: readonly Part[], rowDims: readonly number[]): Tensor {
+  const { tensor: first, times } = must(parts[0], 'the first part');
+  if (parts.length === 1 && times === 1) return first;
   let rows = 0;
+  let elements = 0;
   let byteLength = 0;
   for (const { tensor, bytes, times } of parts) {
     rows += (tensor.dims[0] ?? 0) * times;
+    elements += tensor.data.length * times;
     byteLength += bytes.byteLength * times;
   }
+  if (elements > MAX_INPUT_ELEMENTS) throw tooLarge(name, elements);
   const merged = new Uint8Array(byteLength);
   let offset = 0;
   for (const { bytes, times } of parts) offset = repeatInto(merged, offset, bytes, times);
-  return { dtype, dims: [rows, ...rowDims], data: viewAs(dtype, merged) };
+  assert(first.dtype !== 'string', 'rows of strings are not joined');
+  return { dtype: first.dtype, dims: [rows, ...rowDims], data: viewAs(first.dtype, merged) };
 }
 
 function partOf(binding: InputBinding, job: RankJob, repeated: boolean): Part {
@@ -104,8 +134,9 @@ function totalRows(jobs: readonly RankJob[]): number {
   return rows;
 }
 
-function sameDims(dims: readonly number[], others: readonly number[]): boolean {
-  return dims.length === others.length && dims.every((dim, index) => dim === others[index]);
+/** Whether a row of the tensor has the shape `rowDims`. */
+function hasRowDims({ dims }: Tensor, rowDims: readonly number[]): boolean {
+  return dims.length === rowDims.length + 1 && rowDims.every((dim, index) => dim === dims[index + 1]);
 }
 
 function shapeOf({ dtype, dims }: Tensor): string {
@@ -123,6 +154,15 @@ function mismatch(
     input: binding.name,
     value,
     allowed,
+  });
+}
+
+function tooLarge(input: string, elements: number): WhittleError {
+  return new WhittleError('INPUT_TOO_LARGE', `Input ${input} of a batch would have ${elements} elements`, {
+    input,
+    elements,
+    maxElements: MAX_INPUT_ELEMENTS,
+    advice: 'send fewer rows in one batch',
   });
 }
 

@@ -1,12 +1,5 @@
-import {
-  must,
-  WhittleError,
-  type Log,
-  type RetrieverSpec,
-  type Tensor,
-  type TensorMap,
-} from '../core/index.js';
-import type { Served } from '../runtime/index.js';
+import { must, type Log, type RetrieverSpec, type TensorMap } from '../core/index.js';
+import { stackRows, type Served } from '../runtime/index.js';
 import type { RetrieverRunnerSpec } from './retriever-runner.js';
 import type { RunnerMemory, RunnerOptions } from './runner-options.js';
 import { RunnerQueue } from './runner-queue.js';
@@ -47,7 +40,7 @@ export class Retriever {
         idleLimit: 0,
         request: (jobs) => {
           const queries = jobs.map((job) => job.query ?? '');
-          return { meta: { k: largestK(jobs), queries }, tensors: stackRows(jobs) };
+          return { meta: { k: largestK(jobs), queries }, tensors: stackJobs(jobs) };
         },
         outcomes: ({ tensors }, jobs) => splitCandidates(tensors, jobs, largestK(jobs)),
       },
@@ -91,28 +84,15 @@ function largestK(jobs: readonly RetrieveJob[]): number {
 }
 
 /** Puts the jobs' one-row tensors of each input behind each other: `[jobs, ...]`. */
-function stackRows(jobs: readonly RetrieveJob[]): TensorMap {
+function stackJobs(jobs: readonly RetrieveJob[]): TensorMap {
   const [first] = jobs;
   if (first === undefined || jobs.length === 1) return first?.tensors ?? {};
   return Object.fromEntries(
-    Object.entries(first.tensors).map(([name, { dtype, dims }]) => {
-      const parts = jobs.map((job) => must(job.tensors[name], name).data);
-      return [name, { dtype, dims: [jobs.length, ...dims.slice(1)], data: concatenate(parts) }];
+    Object.keys(first.tensors).map((name) => {
+      const rows = jobs.map(({ tensors }) => must(tensors[name], name));
+      return [name, stackRows(name, rows)];
     }),
   );
-}
-
-function concatenate(parts: readonly Tensor['data'][]): Tensor['data'] {
-  const [first] = parts;
-  if (first instanceof BigInt64Array)
-    return BigInt64Array.from((parts as readonly BigInt64Array[]).flatMap((part) => [...part]));
-  if (first instanceof Float32Array)
-    return Float32Array.from((parts as readonly Float32Array[]).flatMap((part) => [...part]));
-  if (first instanceof Int32Array)
-    return Int32Array.from((parts as readonly Int32Array[]).flatMap((part) => [...part]));
-  throw new WhittleError('BUNDLE_INVALID', 'A tower takes float32, int32 or int64 inputs', {
-    field: 'retrievers',
-  });
 }
 
 /** Each job's first `k` rows of `rows` and `scores` `[jobs, batchK]`; -1 pads a short result. */

@@ -33,13 +33,17 @@ describe('ConcurrencyLimit', () => {
     }
   });
 
-  it('is not lowered by few fast jobs, and is by few slow ones', () => {
+  it('is not lowered by few fast jobs, nor below where it began by few slow ones, and is by many slow ones', () => {
     const limit = limitOf(20);
-    const before = limit.limit;
+    for (let batch = 0; batch < 5; batch++) limit.observe({ present: 1, sojournMs: 200 });
+    expect(limit.limit).toBe(16);
+    for (let batch = 0; batch < 10; batch++) limit.observe({ present: limit.limit, sojournMs: 4 });
+    const high = limit.limit;
+    expect(high).toBeGreaterThan(50);
     limit.observe({ present: 1, sojournMs: 15 });
-    expect(limit.limit).toBe(before);
-    limit.observe({ present: 1, sojournMs: 200 });
-    expect(limit.limit).toBeLessThan(before);
+    expect(limit.limit).toBe(high);
+    for (let batch = 0; batch < 20; batch++) limit.observe({ present: 8, sojournMs: 200 });
+    expect(limit.limit).toBeLessThanOrEqual(2);
   });
 
   it('grows again from its floor after an idle time, from single jobs alone', () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { float32, int64, must, WhittleError } from '../../src/core/index.js';
 import type { Contract, InputBinding, Tensor } from '../../src/core/index.js';
-import { mergeRankJobs, splitScores } from '../../src/runtime/index.js';
+import { mergeRankJobs, splitScores, stackRows } from '../../src/runtime/index.js';
 import type { RankJob } from '../../src/runtime/index.js';
 import { errorCode } from '../support/error-code.js';
 
@@ -101,6 +101,43 @@ describe('mergeRankJobs', () => {
     ],
   ])('refuses a job that %s', (_, wrong) => {
     expect(errorCode(() => mergeRankJobs(grouped, [...jobs, wrong]))).toBe('CONTRACT_MISMATCH');
+  });
+});
+
+describe('the bound on a batch', () => {
+  const wide: InputBinding = { ...history, dims: ['requests', 2 ** 15] };
+
+  it.each([
+    ['an input', [wide], 2 ** 10 + 1],
+    ['the request index', [requestIndex], 2 ** 25 + 1],
+  ])('holds for %s, before anything is allocated', (_, inputs, rows) => {
+    const one = { inputs: { history: int64(new BigInt64Array(2 ** 15), [1, 2 ** 15]) }, rows };
+    const before = process.memoryUsage().arrayBuffers;
+    expect(errorCode(() => mergeRankJobs({ inputs, output: 'score' }, [one]))).toBe('INPUT_TOO_LARGE');
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 24);
+    expect(
+      mergeRankJobs({ inputs: [wide], output: 'score' }, [{ ...one, rows: 2 }])['history']?.dims,
+    ).toEqual([2, 2 ** 15]);
+  });
+});
+
+describe('stackRows', () => {
+  it('puts rows of numbers behind each other, whatever their type', () => {
+    for (const dtype of ['float32', 'int8', 'float16', 'int64'] as const) {
+      const stacked = stackRows('x', [tensor(dtype, [1, 2]), tensor(dtype, [3, 4])]);
+      expect(stacked).toEqual({ ...tensor(dtype, [1, 2, 3, 4]), dims: [2, 2] });
+    }
+  });
+
+  it('does not copy what stands alone', () => {
+    const alone = tensor('int64', [1, 2]);
+    expect(stackRows('x', [alone])).toBe(alone);
+  });
+
+  it('refuses rows that differ', () => {
+    const row = tensor('float32', [1, 2]);
+    for (const other of [tensor('float32', [1]), tensor('int8', [1, 2]), { ...row, dims: [2] }])
+      expect(errorCode(() => stackRows('x', [row, other]))).toBe('INTERNAL');
   });
 });
 
