@@ -136,3 +136,26 @@ describe('createExperiments', () => {
     });
   });
 });
+
+describe('pause', () => {
+  it('assigns nobody, says why on what is enabled, and goes on with the same assignments', () => {
+    const arms = [
+      { name: 'a', weight: 1, pipeline: 'full' },
+      { name: 'b', weight: 1, pipeline: 'int8' },
+    ];
+    const experiments = createExperiments([
+      { name: 'on', salt: 's', enabled: true, arms },
+      { name: 'off', salt: 't', enabled: false, arms },
+    ]);
+    const before = experiments.assign('u1');
+    experiments.pause('the disk is full');
+    expect(experiments.assign('u1')).toBeUndefined();
+    expect(experiments.report().map(({ paused }) => paused)).toEqual(['the disk is full', undefined]);
+    expect(experiments.paused()).toBe('the disk is full');
+    experiments.replace([{ name: 'on', salt: 's', enabled: true, arms }]);
+    expect(experiments.assign('u1')).toBeUndefined();
+    experiments.resume();
+    expect(experiments.assign('u1')).toEqual(before);
+    expect(experiments.report().map((report) => 'paused' in report)).toEqual([false]);
+  });
+});
