@@ -59,6 +59,9 @@ class Buckets {
   }
 }
 
+/** prom-client's own samples of a histogram; as plain data it reads `sharedLabels`, so they must be there. */
+type Sample = MetricValueWithName<string> & { readonly sharedLabels: object };
+
 /** A histogram by the value of at most one label. */
 export class HistogramTally extends Histogram {
   readonly #name: string;
@@ -105,16 +108,21 @@ export class HistogramTally extends Histogram {
     });
   }
 
-  #samples(labels: Readonly<Record<string, string>>, buckets: Buckets): MetricValueWithName<string>[] {
+  #samples(labels: Readonly<Record<string, string>>, buckets: Buckets): Sample[] {
     let count = 0;
     const samples = [...this.#bounds, '+Inf'].map((le, place) => {
       count += buckets.counts[place] ?? 0;
-      return { metricName: `${this.#name}_bucket`, labels: { le, ...labels }, value: count };
+      return {
+        metricName: `${this.#name}_bucket`,
+        labels: { le, ...labels },
+        value: count,
+        sharedLabels: {},
+      };
     });
     return [
       ...samples,
-      { metricName: `${this.#name}_sum`, labels, value: buckets.sum },
-      { metricName: `${this.#name}_count`, labels, value: count },
+      { metricName: `${this.#name}_sum`, labels, value: buckets.sum, sharedLabels: {} },
+      { metricName: `${this.#name}_count`, labels, value: count, sharedLabels: {} },
     ];
   }
 }

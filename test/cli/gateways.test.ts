@@ -14,6 +14,8 @@ import { Served } from './served.js';
 import { whittle } from './whittle.js';
 
 const REQUESTS = 12;
+/** Two gateways with their runners start from sources one after the other. */
+const START_TIMEOUT_MS = 120_000;
 const servers: Served[] = [];
 
 afterAll(async () => {
@@ -70,7 +72,7 @@ describe('two gateways on one port', () => {
 
   beforeAll(async () => {
     server = await start();
-  });
+  }, START_TIMEOUT_MS);
 
   test('each has runners of its own, and both answer', async () => {
     expect(server.gateways).toHaveLength(2);
@@ -189,21 +191,25 @@ describe('two gateways on one port', () => {
   });
 });
 
-test('where every gateway crashes too often the server ends, with exit code 1', async () => {
-  const server = await start({ runners: { maxCrashesPerMinute: 1 } });
-  const [first = 0, second = 0] = server.gateways;
-  process.kill(first, 'SIGKILL');
-  await server.logged('gateway_given_up');
-  expect(await arms(server)).toEqual(new Set(['none']));
-  expect(await gatewaysOf(server)).toMatchObject([
-    { pid: second, ready: true },
-    { ready: false, reason: 'it crashed too often within a minute and is not started again' },
-  ]);
-  const runners = server.runners();
-  process.kill(second, 'SIGKILL');
-  expect(await server.end()).toBe(1);
-  await until('the runners are gone', () => !runners.some(isAlive));
-});
+test(
+  'where every gateway crashes too often the server ends, with exit code 1',
+  async () => {
+    const server = await start({ runners: { maxCrashesPerMinute: 1 } });
+    const [first = 0, second = 0] = server.gateways;
+    process.kill(first, 'SIGKILL');
+    await server.logged('gateway_given_up');
+    expect(await arms(server)).toEqual(new Set(['none']));
+    expect(await gatewaysOf(server)).toMatchObject([
+      { pid: second, ready: true },
+      { ready: false, reason: 'it crashed too often within a minute and is not started again' },
+    ]);
+    const runners = server.runners();
+    process.kill(second, 'SIGKILL');
+    expect(await server.end()).toBe(1);
+    await until('the runners are gone', () => !runners.some(isAlive));
+  },
+  START_TIMEOUT_MS,
+);
 
 describe.concurrent('what keeps gateways from starting is said once', () => {
   test('no bundle', async () => {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { mergeMetrics } from '../../src/http/peers.js';
 import { startTinyServer, type TinyServer } from '../support/tiny-server.js';
 import { until } from '../support/until.js';
 
@@ -128,5 +129,13 @@ describe('GET /metrics', () => {
     const before = sample('whittle_process_cpu_seconds_total', { process: 'text' });
     text = (await server.get('/metrics')).text;
     expect(sample('whittle_process_cpu_seconds_total', { process: 'text' })).toBeLessThan(2 * before);
+  });
+
+  test('as plain data, added up over one gateway, it says the same', async () => {
+    const merged = await mergeMetrics({ reports: [await server.server.report()], past: [] });
+    const counting = (lines: string): string[] =>
+      lines.split('\n').filter((line) => /^whittle_(requests|answers|batch|stage|answer|shadow)_/.test(line));
+    expect(counting(text).length).toBeGreaterThan(50);
+    expect(counting(merged).sort()).toEqual(counting(text).sort());
   });
 });

@@ -2,7 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { must, WhittleError, type ExperimentConfig, type Log, type ServerConfig } from '../../core/index.js';
 import { addPast, type GatewayReport, type GatheredReports } from '../../http/index.js';
 import { CrashWindow } from '../../runtime/index.js';
-import { Channel, type Handlers, type PlainFailure } from './channel.js';
+import { Channel, plainFailure, type Handlers, type PlainFailure } from './channel.js';
 import { GATEWAY_VARIABLE } from './gateway.js';
 import type { GatewayCalls, StartOrder, SupervisorCalls } from './gateway-calls.js';
 
@@ -119,7 +119,10 @@ export class Gateways {
       this.#slots.map(async (slot) => {
         const report = await slot.gateway?.channel
           .call('report', undefined, ANSWER_TIMEOUT_MS)
-          .catch(() => undefined);
+          .catch((thrown: unknown) => {
+            this.#log.warn('gateway_without_report', { place: slot.place, ...plainFailure(thrown) });
+            return undefined;
+          });
         if (report !== undefined) slot.report = report;
         return report;
       }),
