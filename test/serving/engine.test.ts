@@ -66,7 +66,8 @@ test('every answer is observed once with its exposure in the log', async () => {
   const failed = await rejectionCode(engine.recommend({ requestId: 'refused', history: ['none'], k: 4 }));
   expect(failed).toBe('ITEM_UNKNOWN');
   const answers = seen.filter((one) => one.kind === 'answer' && one.answer.requestId === 'exposed');
-  expect(answers).toEqual([{ kind: 'answer', endpoint: 'recommend', answer }]);
+  const { items: _items, ...info } = answer;
+  expect(answers).toEqual([{ kind: 'answer', endpoint: 'recommend', answer: info }]);
   expect(seen.at(-1)).toEqual({
     kind: 'failure',
     endpoint: 'recommend',
