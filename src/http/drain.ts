@@ -57,6 +57,13 @@ export class Drain {
     return this.#pending.get(socket)?.size ?? 0;
   }
 
+  /** Gives up requests of a connection that did not come whole, and will not. @returns how many are left to answer. */
+  giveUpIncomplete(socket: Socket): number {
+    for (const response of [...(this.#pending.get(socket)?.keys() ?? [])])
+      if (!response.req.complete) this.#remove(socket, response);
+    return this.pendingOf(socket);
+  }
+
   /** Ends a connection after what it has to answer. */
   endWhenIdle(socket: Socket): void {
     if (this.pendingOf(socket) === 0) endGently(socket);
@@ -87,17 +94,19 @@ export class Drain {
   }
 
   #leave(socket: Socket, response: ServerResponse): void {
-    const pending = this.#pending.get(socket);
-    const onLeave = pending?.get(response);
-    if (pending?.delete(response) !== true) return;
-    onLeave?.();
-    if (pending.size === 0) this.#becomeIdle(socket);
+    if (!this.#remove(socket, response) || this.#pending.has(socket)) return;
+    if ((this.#draining && this.#sockets.has(socket)) || this.#ending.has(socket)) endGently(socket);
   }
 
-  #becomeIdle(socket: Socket): void {
-    this.#pending.delete(socket);
-    if ((this.#draining && this.#sockets.has(socket)) || this.#ending.has(socket)) endGently(socket);
+  /** Whether the request was among the unanswered ones. */
+  #remove(socket: Socket, response: ServerResponse): boolean {
+    const pending = this.#pending.get(socket);
+    const onLeave = pending?.get(response);
+    if (pending?.delete(response) !== true) return false;
+    onLeave?.();
+    if (pending.size === 0) this.#pending.delete(socket);
     if (this.#pending.size === 0) this.#whenIdle();
+    return true;
   }
 
   async #idle(timeoutMs: number): Promise<void> {

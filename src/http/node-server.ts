@@ -76,7 +76,7 @@ export function answerBroken(
     socket.destroy();
     return;
   }
-  if (drain.pendingOf(socket) === 0) {
+  if (drain.giveUpIncomplete(socket) === 0) {
     const { status, code, message } = BROKEN.get(error.code ?? '') ?? NOT_HTTP;
     const body = `${prepareRefusal(code, message, { field: 'request' }).head}none"}}`;
     const head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\nConnection: close`;
