@@ -1,9 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Time that a client has to close a connection after the server has; what it still sends is read and dropped. */
 const LINGER_MS = 1_000;
+/** A server that has nothing to answer and meets nothing new for so long has read what was sent to it. */
+const QUIET_MS = 25;
+/** Time to wait for that: clients that come again and again do not hold the end up. */
+const MAX_UNQUIET_MS = 500;
 
 /**
  * Knows the open connections and their unanswered requests, so that connections end without cutting anything off: a
@@ -15,6 +19,8 @@ export class Drain {
   readonly #pending = new Map<Socket, Map<ServerResponse, (() => void) | undefined>>();
   /** Connections to end once they have nothing left to answer. */
   readonly #ending = new WeakSet<Socket>();
+  /** Connections and requests met so far. */
+  #met = 0;
   #draining = false;
   #whenIdle: () => void = () => undefined;
 
@@ -24,6 +30,7 @@ export class Drain {
 
   /** Takes charge of a connection's end. */
   add(socket: Socket): void {
+    this.#met += 1;
     this.#sockets.add(socket);
     // Node ends a connection by this after a response that closes it, and destroys it at once.
     socket.destroySoon = () => {
@@ -39,6 +46,7 @@ export class Drain {
 
   /** Counts a request until its response is sent or its client is gone. */
   enter(socket: Socket, response: ServerResponse): void {
+    this.#met += 1;
     const pending = this.#pending.get(socket);
     if (pending === undefined) this.#pending.set(socket, new Map([[response, undefined]]));
     else pending.set(response, undefined);
@@ -72,17 +80,17 @@ export class Drain {
 
   /**
    * From now on `draining` is true. Settles when no request is unanswered and what had arrived by then was read, after
-   * `timeoutMs` at the latest.
+   * `timeoutMs` and a little at the latest.
    */
   async drain(timeoutMs: number): Promise<void> {
     this.#draining = true;
-    const giveUpAt = performance.now() + timeoutMs;
+    await this.#idle(timeoutMs);
+    const giveUpAt = performance.now() + MAX_UNQUIET_MS;
+    let met: number;
     do {
-      await this.#idle(giveUpAt - performance.now());
-      // Requests that lie unread in a socket are read within two turns of the event loop.
-      await turn();
-      await turn();
-    } while (this.#pending.size > 0 && performance.now() < giveUpAt);
+      met = this.#met;
+      await delay(QUIET_MS);
+    } while ((this.#met !== met || this.#pending.size > 0) && performance.now() < giveUpAt);
   }
 
   /** Ends the connections without a request, and destroys those that still have one. */
