@@ -95,7 +95,7 @@ const configSchema = {
       maxBatchRequests: count(64, 1_024),
       queueLimit: count(256),
       threads: count(1, 256),
-      hangTimeoutMs: count(10_000),
+      hangTimeoutMs: { type: 'integer', minimum: 1 },
       maxCrashesPerMinute: count(3),
       openTimeoutMs: count(30_000),
       openMemoryBytes: count(2 * 2 ** 30),
@@ -109,11 +109,19 @@ const configSchema = {
   },
 } as Schema;
 
-const checkConfig = schemaCheck<ServerConfig>(configSchema, 'CONFIG_INVALID', 'configuration');
+/** The configuration as the schema leaves it: one default follows from another field. */
+type CheckedConfig = Omit<ServerConfig, 'runners'> & {
+  readonly runners: Omit<ServerConfig['runners'], 'hangTimeoutMs'> & { readonly hangTimeoutMs?: number };
+};
+
+/** By then the deadline of every request in a run has passed, and of most that wait behind it. */
+const HANG_DEADLINES = 2;
+
+const checkConfig = schemaCheck<CheckedConfig>(configSchema, 'CONFIG_INVALID', 'configuration');
 
 /** The configuration with every default filled in. @throws CONFIG_INVALID naming the field and what is allowed. */
 export function completeConfig(partial: unknown): ServerConfig {
-  const config = checkConfig(structuredClone(partial ?? {}));
+  const config = withHangTimeout(checkConfig(structuredClone(partial ?? {})));
   for (const { name, arms } of config.experiments) {
     const repeated = arms.find((one, place) => arms.findIndex((other) => other.name === one.name) !== place);
     if (repeated !== undefined) throw invalidExperiment(name, `arm ${repeated.name} stands twice`);
@@ -132,6 +140,11 @@ function checkDegradation({ overload, shadow }: ServerConfig): void {
     'shadow.share: overload.degradation needs shadows to know what quality a pipeline keeps',
     { field: 'shadow.share', value: shadow.share, allowed: 'above 0 while overload.degradation is enabled' },
   );
+}
+
+function withHangTimeout(config: CheckedConfig): ServerConfig {
+  const { hangTimeoutMs = HANG_DEADLINES * config.server.deadlineMs } = config.runners;
+  return { ...config, runners: { ...config.runners, hangTimeoutMs } };
 }
 
 function invalidExperiment(experiment: string, reason: string): WhittleError {

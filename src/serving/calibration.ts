@@ -18,6 +18,8 @@ import type { Candidates, Retriever } from './retriever.js';
 const REQUESTS_PER_FEED = 8;
 const FEEDS = 12;
 const CANDIDATES = 100;
+/** Nobody waits for these runs. */
+const HANG_TIMEOUT_MS = 120_000;
 
 /** Batches of {@link calibrationJobs} as one run takes them, eight requests each. @throws as there. */
 export async function calibrationFeeds(directory: string, seed: number): Promise<readonly TensorMap[]> {
@@ -41,7 +43,10 @@ export async function calibrationJobs(
   seed: number,
 ): Promise<{ readonly contract: Contract; readonly jobs: readonly RankJob[] }> {
   const bundle = await openBundle(directory);
-  const { runners, overload } = completeConfig({ overload: { adaptive: false } });
+  const { runners, overload } = completeConfig({
+    overload: { adaptive: false },
+    runners: { hangTimeoutMs: HANG_TIMEOUT_MS },
+  });
   const onBatch = (): void => undefined;
   const fleet = await Fleet.start(bundle, { runners, overload, log: silentLog, onBatch }, { variants: [] });
   try {

@@ -40,6 +40,12 @@ describe('completeConfig', () => {
     expect(completeConfig(completeConfig({}))).toEqual(completeConfig({}));
   });
 
+  test('a runner counts as hung after twice the deadline, or what is set', () => {
+    expect(completeConfig({}).runners.hangTimeoutMs).toBe(2_000);
+    expect(completeConfig({ server: { deadlineMs: 300 } }).runners.hangTimeoutMs).toBe(600);
+    expect(completeConfig({ runners: { hangTimeoutMs: 50 } }).runners.hangTimeoutMs).toBe(50);
+  });
+
   test('does not change what it is given, nor share it', () => {
     const given = { experiments: [experiment] };
     const before = structuredClone(given);
