@@ -72,11 +72,15 @@ function refused(field: string, allowed: string, reason = 'wrong', value?: strin
   });
 }
 
-/** A refused value is echoed so that its sender finds it, but not a megabyte of it, and not as null. */
+/**
+ * A refused value is echoed so that its sender finds it, but not a megabyte of it, and not as null. Lists and objects are
+ * only named: they may be nested deeper than JSON can be written.
+ */
 function printable(details: ErrorDetails): ErrorDetails {
   const { value } = details;
   if (typeof value === 'number' && !Number.isFinite(value)) return { ...details, value: String(value) };
-  if (value === undefined || JSON.stringify(value).length <= MAX_VALUE_CHARACTERS) return details;
-  if (typeof value === 'string') return { ...details, value: `${value.slice(0, MAX_VALUE_CHARACTERS)}…` };
+  if (typeof value === 'string' && value.length > MAX_VALUE_CHARACTERS)
+    return { ...details, value: `${value.slice(0, MAX_VALUE_CHARACTERS)}…` };
+  if (typeof value !== 'object' || value === null) return details;
   return { ...details, value: Array.isArray(value) ? `a list of ${value.length} entries` : 'an object' };
 }
