@@ -112,11 +112,11 @@ async function serve(
   variant: string,
   load: () => Promise<ClosedResult>,
 ): Promise<ServedBlock> {
-  const batchesBefore = await batches(server.url, variant);
+  const batchesBefore = await batches(server.url);
   const cpuBefore = treeCpuSeconds(server.pid);
   const result = await load();
   const cpuSeconds = cpuBetween(cpuBefore, treeCpuSeconds(server.pid));
-  const batchesAfter = await batches(server.url, variant);
+  const batchesAfter = await batches(server.url);
   if (result.failures > 0) throw new Error(`${result.failures} requests to ${variant} failed`);
   return {
     ...result,
@@ -125,9 +125,10 @@ async function serve(
   };
 }
 
-async function batches(url: string, variant: string): Promise<{ jobs: number; runs: number }> {
+/** Runs so far and the requests in them; `/v1/rank` has no others than the ranker's. */
+async function batches(url: string): Promise<{ jobs: number; runs: number }> {
   const text = await (await fetch(`${url}/metrics`)).text();
   const valueOf = (name: string): number =>
-    Number(new RegExp(`^${name}\\{runner="${variant}"\\} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
+    Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
   return { jobs: valueOf('whittle_batch_jobs_sum'), runs: valueOf('whittle_batch_jobs_count') };
 }

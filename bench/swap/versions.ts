@@ -15,14 +15,17 @@ export interface Versions {
   remove(): Promise<void>;
 }
 
+/** Candidates of a request: what is measured is the swap, and the load must leave it a core of two. */
+const CANDIDATES = 30;
+
 /**
- * Copies of the bundle without its search. In the second the files of the last two variants have changed places, and an
+ * Copies of the bundle without its search and with few candidates. In the second the files of the last two variants have changed places, and an
  * item's title is its id: both model and catalogue of an answer can be told.
  */
 export async function makeVersions(bundle: string): Promise<Versions> {
   const folder = await mkdtemp(join(tmpdir(), 'whittle-swap-'));
   const link = join(folder, 'bundle');
-  const first = withoutSearch(await readManifest(bundle));
+  const first = reduced(await readManifest(bundle));
   for (const [version, manifest] of [first, changed(first)].entries()) {
     const directory = join(folder, String(version));
     await cp(bundle, directory, { recursive: true });
@@ -43,11 +46,13 @@ export async function makeVersions(bundle: string): Promise<Versions> {
   };
 }
 
-function withoutSearch(manifest: BundleManifest): BundleManifest {
+function reduced(manifest: BundleManifest): BundleManifest {
   const recommending = Object.entries(manifest.pipelines).filter(
     ([, { recommend }]) => recommend !== undefined,
   );
-  const pipelines = recommending.map(([name, { search: _search, ...pipeline }]) => [name, pipeline] as const);
+  const pipelines = recommending.map(
+    ([name, { search: _search, ...pipeline }]) => [name, { ...pipeline, candidates: CANDIDATES }] as const,
+  );
   const used = new Set(pipelines.map(([, { recommend }]) => recommend));
   const retrievers = Object.entries(manifest.retrievers).filter(([name]) => used.has(name));
   return {
