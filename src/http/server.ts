@@ -12,6 +12,7 @@ import { listen } from './listen.js';
 import { Metrics } from './metrics.js';
 import { answerBroken, createNodeServer } from './node-server.js';
 import { mergeExperiments, mergeMetrics, mergeVariants, type GatewayReport, type Peers } from './peers.js';
+import { readBody } from './read-body.js';
 import { eventRoutes } from './routes/events.js';
 import { healthRoutes } from './routes/health.js';
 import { rankingRoutes } from './routes/ranking.js';
@@ -115,6 +116,13 @@ function openFastify(
     },
   });
   app.removeContentTypeParser('text/plain');
+  const parseJson = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser('application/json', (request, payload, done) => {
+    readBody(payload, config.bodyLimitBytes, (error, body) => {
+      if (error !== null) done(error);
+      else void parseJson(request, body?.toString('utf8') ?? '', done);
+    });
+  });
   app.setValidatorCompiler(compileValidator);
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, log));
   app.setNotFoundHandler((request, reply) => {

@@ -337,6 +337,7 @@ const BROKEN: readonly string[] = [
   `GET / HTTP/1.1\r\nHost: x\r\nBig: ${'b'.repeat(100_000)}\r\n\r\n`,
   `GET / HTTP/1.1\r\nHost: x\r\n${'A: b\r\n'.repeat(20_000)}\r\n`,
   `${post('Transfer-Encoding: chunked')}2;${'x'.repeat(100_000)}\r\n{}\r\n0\r\n\r\n`,
+  `${post('Transfer-Encoding: chunked')}${'1\r\n \r\n'.repeat(200_000)}0\r\n\r\n`,
   `${post('Transfer-Encoding: chunked')}2\r\n{}\r\n0\r\n${'A: b\r\n'.repeat(20_000)}\r\n`,
 ];
 
