@@ -41,7 +41,11 @@ function table(figures: SwapFigures, { runners, pipeline }: Versions): string {
 const versions = await makeVersions(options.bundle);
 try {
   const figures = await withServer(versions.link, {}, (server) =>
-    runSwaps(server, versions, { swaps: Number(options.swaps), ratePerSecond: Number(options.rate) }),
+    runSwaps(server, versions, {
+      swaps: Number(options.swaps),
+      ratePerSecond: Number(options.rate),
+      note: (line) => process.stderr.write(`${line}\n`),
+    }),
   );
   process.stdout.write(`${table(figures, versions)}\n`);
   for (const failure of new Set(figures.failures)) process.stderr.write(`${failure}\n`);

@@ -25,6 +25,13 @@ export interface SwapFigures {
   readonly memory: readonly number[];
 }
 
+export interface SwapOptions {
+  readonly swaps: number;
+  readonly ratePerSecond: number;
+  /** Told of progress. */
+  readonly note: (line: string) => void;
+}
+
 const IDLE_MS = 5_000;
 const POLL_MS = 5;
 const SWAP_LIMIT_MS = 60_000;
@@ -33,7 +40,7 @@ const SWAP_LIMIT_MS = 60_000;
 export async function runSwaps(
   { url, pid }: BenchServer,
   versions: Versions,
-  { swaps, ratePerSecond }: { readonly swaps: number; readonly ratePerSecond: number },
+  { swaps, ratePerSecond, note }: SwapOptions,
 ): Promise<SwapFigures> {
   const load = new ConstantLoad(url, versions.pipeline, ratePerSecond);
   await load.learn();
@@ -50,6 +57,7 @@ export async function runSwaps(
     await until(() => treeCpuSeconds(pid).size <= versions.runners + 1);
     processes.push(treeCpuSeconds(pid).size);
     memory.push(proportionalBytes(pid));
+    note(`${swap + 1} of ${swaps} swaps, ${load.answers} answers, ${load.failures.length} failed`);
   }
   await load.stop();
   const tenth = Math.max(1, Math.floor(swaps / 10));
