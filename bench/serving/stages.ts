@@ -22,7 +22,8 @@ export interface StageCost {
   readonly cpuMicrosPerRequest: number;
 }
 
-const WARM_UP_SECONDS = 3;
+/** Until the gateway's code is compiled. */
+const WARM_UP_SECONDS = 15;
 const QUESTIONS = 256;
 
 /**
