@@ -5,8 +5,12 @@ import { ClientLimiter, clientOf } from './client-limits.js';
 import type { Drain } from './drain.js';
 import { prepareRefusal, sendRefusal, type Refusal } from './refusal.js';
 
-/** Unanswered requests of one connection; each may wait with its answer for those before it. */
+/**
+ * Unanswered requests of one connection, each of which may wait with its answer for a client that takes none: many where
+ * clients post, whose answers are small, few where pages and lists are read.
+ */
 const MAX_PIPELINED = 128;
+const MAX_PIPELINED_READS = 8;
 const RETRY_AFTER_SECONDS = 1;
 
 const STOPPING = prepareRefusal('NOT_READY', 'The server is stopping', {});
@@ -15,7 +19,7 @@ const TOO_OFTEN = prepareRefusal('RATE_LIMITED', 'This client sent more than its
   allowed: 'what server.clients of the configuration says',
 });
 const TOO_MANY = prepareRefusal('RATE_LIMITED', 'Too many requests wait on this connection', {
-  allowed: `${MAX_PIPELINED} unanswered requests a connection`,
+  allowed: `${MAX_PIPELINED} unanswered requests a connection, ${MAX_PIPELINED_READS} that read`,
 });
 
 interface Decision {
@@ -63,9 +67,20 @@ export class Gate {
     };
   }
 
-  #decide(endpoint: Endpoint | undefined, { raw, headers }: FastifyRequest): Decision {
+  /** The first hook of every other route. */
+  readonly crowdHook: onRequestHookHandler = (request, reply, done) => {
+    if (this.#isCrowded(request)) sendRefusal(reply, TOO_MANY, request.id, RETRY_AFTER_SECONDS);
+    else done();
+  };
+
+  #isCrowded({ method, raw }: FastifyRequest): boolean {
+    return this.#drain.pendingOf(raw.socket) > (method === 'POST' ? MAX_PIPELINED : MAX_PIPELINED_READS);
+  }
+
+  #decide(endpoint: Endpoint | undefined, request: FastifyRequest): Decision {
+    const { raw, headers } = request;
     if (this.#drain.draining) return { refusal: STOPPING };
-    if (this.#drain.pendingOf(raw.socket) > MAX_PIPELINED) return { refusal: TOO_MANY };
+    if (this.#isCrowded(request)) return { refusal: TOO_MANY };
     const admission = this.#limiter.active
       ? this.#limiter.admit(clientOf(raw.socket, headers, this.#config.clients.header))
       : undefined;

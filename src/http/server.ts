@@ -174,10 +174,10 @@ function addHooks(app: FastifyInstance, drain: Drain, metrics: Metrics): void {
   });
 }
 
-/** Every route that serves clients starts at the gate; health and pages do not. */
+/** Every route that serves clients starts at the gate; health and pages only have their place in the queue. */
 function addGate(app: FastifyInstance, gate: Gate): void {
   app.addHook('onRoute', (route) => {
-    if (route.url.startsWith('/v1/')) route.onRequest = gate.hook(ENDPOINTS.get(route.url));
+    route.onRequest = route.url.startsWith('/v1/') ? gate.hook(ENDPOINTS.get(route.url)) : gate.crowdHook;
   });
 }
 

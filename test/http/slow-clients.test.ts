@@ -128,6 +128,17 @@ describe('pipelining', () => {
     connection.destroy();
   });
 
+  test('pages and lists, whose answers are large, may wait by the handful', async () => {
+    const connection = await RawConnection.open(url);
+    connection.write(
+      requestBytes('/v1/users?limit=10000').repeat(20) + requestBytes('/docs/json').repeat(20),
+    );
+    await connection.response(39);
+    const statuses = connection.responses.map(({ status }) => status);
+    expect(statuses).toEqual([...Array<number>(8).fill(200), ...Array<number>(32).fill(429)]);
+    connection.destroy();
+  });
+
   test('what is no request behind a good one is answered after it', async () => {
     const connection = await RawConnection.open(url);
     connection.write(`${ask(1)}${ask(2)}NOT HTTP AT ALL\r\n\r\n${ask(3)}`);
