@@ -85,6 +85,7 @@ test('a full disk: serving goes on, experiments pause and say so, and go on when
   expect(before).toMatchObject({ experiment: 'e' });
   expect(await metric('whittle_experiments_paused')).toBe(0);
   expect((await sendEvent()).status).toBe(200);
+  await until('the first answer is logged', async () => (await metric('whittle_exposures_waiting')) === 0);
   limitFiles('4096:');
   const refused = await sendEvent();
   expect(refused.status).toBe(503);
