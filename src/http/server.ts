@@ -20,6 +20,8 @@ import { statusRoutes, type StatusView } from './routes/status.js';
 import { REQUEST_ID_PATTERN } from './schemas/fields.js';
 import { compileValidator } from './validator.js';
 
+/** Requests, refused ones too, that a connection may have without an answer; one that has more is cut off. */
+const MAX_UNANSWERED = 512;
 /** Time beyond the deadline that open requests get when the server closes. */
 const DRAIN_MARGIN_MS = 5_000;
 
@@ -152,7 +154,12 @@ function addHooks(app: FastifyInstance, drain: Drain, metrics: Metrics): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { socket } = request.raw;
     // Nothing can be answered on a connection that was ended: a request behind the one that closed it is dropped.
-    if (socket.writableEnded) {
+    if (socket.writableEnded || socket.destroyed) {
+      reply.hijack();
+      return;
+    }
+    if (drain.pendingOf(socket) >= MAX_UNANSWERED) {
+      socket.destroy();
       reply.hijack();
       return;
     }

@@ -139,6 +139,14 @@ describe('pipelining', () => {
     connection.destroy();
   });
 
+  test('a client that goes on and on is cut off', async () => {
+    const connection = await RawConnection.open(url);
+    connection.write(requestBytes('/v1/users').repeat(5_000));
+    await until('it is closed', () => connection.closed);
+    expect(connection.responses.length).toBeLessThan(5_000);
+    expect((await server.get('/livez')).status).toBe(200);
+  });
+
   test('what is no request behind a good one is answered after it', async () => {
     const connection = await RawConnection.open(url);
     connection.write(`${ask(1)}${ask(2)}NOT HTTP AT ALL\r\n\r\n${ask(3)}`);
