@@ -80,6 +80,8 @@ async function evaluate(bundle: string, options: EvaluateOptions): Promise<void>
       shadow: { share: 0 },
       server: { deadlineMs: 120_000 },
       runners: { hangTimeoutMs: 120_000 },
+      // Every request is answered, however long that takes.
+      overload: { adaptive: false },
     });
     const engine = await openEngine({ config, log: silentLog });
     try {

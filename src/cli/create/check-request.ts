@@ -80,6 +80,7 @@ export async function answerOnce(directory: string, { search, rank }: ExampleReq
     bundle: directory,
     server: { deadlineMs: PATIENCE_MS },
     runners: { hangTimeoutMs: PATIENCE_MS },
+    overload: { adaptive: false },
     store: { path: store },
     shadow: { share: 0 },
   });
