@@ -1,4 +1,4 @@
-import { getText } from './http-client.js';
+import { getJson, getText } from './http-client.js';
 import { parseMetrics, type Sample } from './prometheus.js';
 
 /** What the server has counted since it started. */
@@ -7,15 +7,18 @@ export interface ServerCounters {
   readonly cpuSeconds: ReadonlyMap<string, number>;
   /** Times that runners were replaced, all together. */
   readonly restarts: number;
-  readonly requests: readonly RequestCount[];
+  /** Ranking requests by outcome: `ok`, `cached`, or the code of the error. */
+  readonly outcomes: Counts;
+  readonly answersByPipeline: Counts;
+  readonly answersByVariant: Counts;
 }
 
-interface RequestCount {
-  readonly pipeline: string;
-  readonly variant: string;
-  /** `ok`, `cached`, or the code of the error. */
-  readonly outcome: string;
-  readonly count: number;
+type Counts = ReadonlyMap<string, number>;
+
+/** What `GET /v1/variants` says of who answered. */
+interface VariantRequests {
+  readonly name: string;
+  readonly requests: number;
 }
 
 /** What the server did between two scrapes. */
@@ -32,25 +35,28 @@ export interface ServerWork {
   readonly failuresByCode: Readonly<Record<string, number>>;
 }
 
-/** Scrapes `/metrics`. */
+/** Scrapes `/metrics`, and asks which variants answered. */
 export async function readCounters(origin: string): Promise<ServerCounters> {
-  return countersOf(parseMetrics(await getText(origin, '/metrics')));
+  const { variants } = await getJson<{ variants: readonly VariantRequests[] }>(origin, '/v1/variants');
+  return countersOf(parseMetrics(await getText(origin, '/metrics')), variants);
 }
 
 /** The counters among the samples of one scrape. */
-export function countersOf(samples: readonly Sample[]): ServerCounters {
-  const named = (name: string): readonly Sample[] => samples.filter((sample) => sample.name === name);
+export function countersOf(samples: readonly Sample[], variants: readonly VariantRequests[]): ServerCounters {
+  const sums = (name: string, label: string): Counts => {
+    const counts = new Map<string, number>();
+    for (const sample of samples) {
+      const key = sample.labels[label] ?? '';
+      if (sample.name === name) counts.set(key, (counts.get(key) ?? 0) + sample.value);
+    }
+    return counts;
+  };
   return {
-    cpuSeconds: new Map(
-      named('whittle_process_cpu_seconds_total').map(({ labels, value }) => [labels['process'] ?? '', value]),
-    ),
-    restarts: named('whittle_runner_restarts_total').reduce((sum, { value }) => sum + value, 0),
-    requests: named('whittle_requests_total').map(({ labels, value }) => ({
-      pipeline: labels['pipeline'] ?? '',
-      variant: labels['variant'] ?? '',
-      outcome: labels['outcome'] ?? '',
-      count: value,
-    })),
+    cpuSeconds: sums('whittle_process_cpu_seconds_total', 'process'),
+    restarts: total([...sums('whittle_runner_restarts_total', 'runner').values()]),
+    outcomes: sums('whittle_requests_total', 'outcome'),
+    answersByPipeline: sums('whittle_answers_total', 'pipeline'),
+    answersByVariant: new Map(variants.map(({ name, requests }) => [name, requests])),
   };
 }
 
@@ -64,33 +70,26 @@ export function workBetween(before: ServerCounters, after: ServerCounters): Serv
   const sameProcesses =
     before.restarts === after.restarts &&
     Array.from(before.cpuSeconds.keys()).every((process) => after.cpuSeconds.has(process));
-  const requests = [...after.requests, ...before.requests.map((one) => ({ ...one, count: -one.count }))];
-  const isAnswer = ({ outcome }: RequestCount): boolean => outcome === 'ok' || outcome === 'cached';
-  const answered = requests.filter(isAnswer);
+  const { ok = 0, cached = 0, ...failuresByCode } = moved(before.outcomes, after.outcomes);
+  const byVariant = moved(before.answersByVariant, after.answersByVariant);
+  const unranked = ok + cached - total(Object.values(byVariant));
   return {
     ...(sameProcesses && cpu.length > 0
       ? { cpuSeconds: roundToMicros(total(cpu.map(([, seconds]) => seconds))) }
       : {}),
     cpuSecondsByProcess: Object.fromEntries(cpu),
-    answers: total(answered.map(({ count }) => count)),
-    cached: total(answered.filter(({ outcome }) => outcome === 'cached').map(({ count }) => count)),
-    answersByPipeline: sumBy(answered, 'pipeline'),
-    answersByVariant: sumBy(answered, 'variant'),
-    failuresByCode: sumBy(
-      requests.filter((one) => !isAnswer(one)),
-      'outcome',
-    ),
+    answers: ok + cached,
+    cached,
+    answersByPipeline: moved(before.answersByPipeline, after.answersByPipeline),
+    answersByVariant: unranked > 0 ? { ...byVariant, none: unranked } : byVariant,
+    failuresByCode,
   };
 }
 
-/** Sums of counts by one label; those that did not move are left out. */
-function sumBy(
-  requests: readonly RequestCount[],
-  label: 'pipeline' | 'variant' | 'outcome',
-): Record<string, number> {
-  const sums = new Map<string, number>();
-  for (const request of requests) sums.set(request[label], (sums.get(request[label]) ?? 0) + request.count);
-  return Object.fromEntries(Array.from(sums).filter(([, count]) => count !== 0));
+/** Differences of counters; those that did not move are left out. */
+function moved(before: Counts, after: Counts): Record<string, number> {
+  const differences = Array.from(after, ([key, count]) => [key, count - (before.get(key) ?? 0)] as const);
+  return Object.fromEntries(differences.filter(([, difference]) => difference !== 0));
 }
 
 function total(values: readonly number[]): number {

@@ -2,13 +2,42 @@ import { describe, expect, test } from 'vitest';
 import { parseMetrics } from '../../loadtest/prometheus.js';
 import { countersOf, workBetween } from '../../loadtest/server-counters.js';
 
-const scrape = (cpu: string, requests: string, restarts = 0): ReturnType<typeof countersOf> =>
-  countersOf(parseMetrics(`${cpu}\n${requests}\nwhittle_runner_restarts_total{runner="full"} ${restarts}\n`));
+interface Answers {
+  readonly pipeline: string;
+  readonly variant: string;
+  readonly outcome: string;
+  readonly count: number;
+}
+
+/** A scrape of a server that has answered so. */
+function scrape(cpu: string, answers: readonly Answers[], restarts = 0): ReturnType<typeof countersOf> {
+  const given = answers.filter(({ outcome }) => ['ok', 'cached'].includes(outcome));
+  const sum = (variant: string): number =>
+    given.reduce((all, one) => all + (one.variant === variant ? one.count : 0), 0);
+  const lines = [
+    cpu,
+    ...answers.map(
+      ({ outcome, count }, place) =>
+        `whittle_requests_total{endpoint="e${place}",outcome="${outcome}"} ${count}`,
+    ),
+    ...given.map(
+      ({ pipeline, count }, place) =>
+        `whittle_answers_total{pipeline="${pipeline}",arm="a${place}"} ${count}`,
+    ),
+    `whittle_runner_restarts_total{runner="full"} ${restarts}`,
+  ];
+  const variants = ['full', 'int8'].map((name) => ({ name, requests: sum(name) }));
+  return countersOf(parseMetrics(`${lines.join('\n')}\n`), variants);
+}
 
 const cpu = (gateway: number, full: number): string =>
   `whittle_process_cpu_seconds_total{process="gateway"} ${gateway}\nwhittle_process_cpu_seconds_total{process="full"} ${full}`;
-const request = (pipeline: string, variant: string, outcome: string, count: number): string =>
-  `whittle_requests_total{endpoint="recommend",pipeline="${pipeline}",variant="${variant}",arm="none",outcome="${outcome}"} ${count}`;
+const request = (pipeline: string, variant: string, outcome: string, count: number): Answers => ({
+  pipeline,
+  variant,
+  outcome,
+  count,
+});
 
 describe('parseMetrics', () => {
   // The text format's own example and its escapes: https://prometheus.io/docs/instrumenting/exposition_formats/
@@ -37,22 +66,16 @@ describe('parseMetrics', () => {
 });
 
 describe('workBetween', () => {
-  const before = scrape(
-    cpu(1, 2),
-    [request('full', 'full', 'ok', 10), request('full', 'full', 'cached', 3)].join('\n'),
-  );
+  const before = scrape(cpu(1, 2), [request('full', 'full', 'ok', 10), request('full', 'full', 'cached', 3)]);
 
   test('is the difference of counters, by process, pipeline, variant and outcome', () => {
-    const after = scrape(
-      cpu(1.1, 2.2),
-      [
-        request('full', 'full', 'ok', 25),
-        request('full', 'full', 'cached', 4),
-        request('full', 'none', 'ok', 2),
-        request('int8', 'int8', 'ok', 7),
-        request('int8', 'none', 'QUEUE_FULL', 5),
-      ].join('\n'),
-    );
+    const after = scrape(cpu(1.1, 2.2), [
+      request('full', 'full', 'ok', 25),
+      request('full', 'full', 'cached', 4),
+      request('full', 'none', 'ok', 2),
+      request('int8', 'int8', 'ok', 7),
+      request('int8', 'none', 'QUEUE_FULL', 5),
+    ]);
     expect(workBetween(before, after)).toEqual({
       cpuSeconds: 0.3,
       cpuSecondsByProcess: { gateway: 0.1, full: 0.2 },
@@ -73,17 +96,16 @@ describe('workBetween', () => {
   });
 
   test('has no CPU time where a runner was replaced or is gone', () => {
-    const replaced = scrape(cpu(2, 3), request('full', 'full', 'ok', 20), 1);
+    const replaced = scrape(cpu(2, 3), [request('full', 'full', 'ok', 20)], 1);
     expect(workBetween(before, replaced)).not.toHaveProperty('cpuSeconds');
-    const gone = scrape(
-      'whittle_process_cpu_seconds_total{process="gateway"} 2',
+    const gone = scrape('whittle_process_cpu_seconds_total{process="gateway"} 2', [
       request('full', 'full', 'ok', 20),
-    );
+    ]);
     expect(workBetween(before, gone)).not.toHaveProperty('cpuSeconds');
   });
 
   test('has no CPU time where the server tells none', () => {
-    const silent = scrape('', request('full', 'full', 'ok', 20));
+    const silent = scrape('', [request('full', 'full', 'ok', 20)]);
     expect(workBetween(silent, silent)).not.toHaveProperty('cpuSeconds');
   });
 });
