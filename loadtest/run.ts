@@ -8,7 +8,7 @@ import type { LoadedEndpoint, LoadOptions } from './options.js';
 import { planPhases, type Phase } from './phases.js';
 import type { Conditions, Report } from './report.js';
 import { prepareRequests, type RequestSource } from './request-source.js';
-import { readCounters, workBetween, type ServerWork } from './server-counters.js';
+import { readCounters, readVariants, workBetween, type ServerWork } from './server-counters.js';
 import { summarise, type VariantFacts } from './summary.js';
 import { pipelinesToLoad, withServer } from './target-server.js';
 
@@ -98,7 +98,7 @@ async function measure(
   options: LoadOptions,
   { bodies }: RequestSource,
 ): Promise<Measurement> {
-  const before = await readCounters(server.origin);
+  const before = await readCounters(server.origin, await readVariants(server.origin));
   const driven = await drive({
     url: `${server.origin}/v1/${closedEndpoint(options)}`,
     headers: headersOf(phase.pipeline),
@@ -107,7 +107,7 @@ async function measure(
     seconds: secondsOf(phase, options),
   });
   const drained = await drain(phase, server, options, bodies);
-  const work = workBetween(before, await readCounters(server.origin));
+  const work = workBetween(before, await readCounters(server.origin, await readVariants(server.origin)));
   return measurementOf(phase, driven, withoutForced(work, drained));
 }
 

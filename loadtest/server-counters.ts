@@ -30,15 +30,22 @@ export interface ServerWork {
   readonly answers: number;
   readonly cached: number;
   readonly answersByPipeline: Readonly<Record<string, number>>;
-  /** `none` stands for answers without a ranker, such as those to users without history. */
+  /** `none` stands for answers without a ranker, such as those to users without history. Empty where nobody asked. */
   readonly answersByVariant: Readonly<Record<string, number>>;
   readonly failuresByCode: Readonly<Record<string, number>>;
 }
 
-/** Scrapes `/metrics`, and asks which variants answered. */
-export async function readCounters(origin: string): Promise<ServerCounters> {
-  const { variants } = await getJson<{ variants: readonly VariantRequests[] }>(origin, '/v1/variants');
+/** Scrapes `/metrics`. @param variants who has answered by now, where that is wanted. */
+export async function readCounters(
+  origin: string,
+  variants: readonly VariantRequests[] = [],
+): Promise<ServerCounters> {
   return countersOf(parseMetrics(await getText(origin, '/metrics')), variants);
+}
+
+/** Asks the server which variants have answered. Unlike a scrape it counts as a client's request. */
+export async function readVariants(origin: string): Promise<readonly VariantRequests[]> {
+  return (await getJson<{ variants: readonly VariantRequests[] }>(origin, '/v1/variants')).variants;
 }
 
 /** The counters among the samples of one scrape. */
@@ -72,7 +79,8 @@ export function workBetween(before: ServerCounters, after: ServerCounters): Serv
     Array.from(before.cpuSeconds.keys()).every((process) => after.cpuSeconds.has(process));
   const { ok = 0, cached = 0, ...failuresByCode } = moved(before.outcomes, after.outcomes);
   const byVariant = moved(before.answersByVariant, after.answersByVariant);
-  const unranked = ok + cached - total(Object.values(byVariant));
+  const ranked = total(Object.values(byVariant));
+  const unranked = after.answersByVariant.size === 0 ? 0 : ok + cached - ranked;
   return {
     ...(sameProcesses && cpu.length > 0
       ? { cpuSeconds: roundToMicros(total(cpu.map(([, seconds]) => seconds))) }
